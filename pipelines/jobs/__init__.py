@@ -1,0 +1,1 @@
+"""One file a job; see pipelines.job for what a job is."""

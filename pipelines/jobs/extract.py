@@ -1,0 +1,156 @@
+"""extract: files -> pairs (and documents, where a source is asked for them), through the source adapters.
+
+One task a file, or a part of a large file. Writes the roles pairs, documents, rejects (pairs that normalisation emptied) and
+quarantine (records that could not be read: file, position, reason).
+"""
+
+import re
+from functools import partial
+from typing import Any
+
+import xxhash
+
+from pipelines import storage
+from pipelines.errors import JobFailed
+from pipelines.job import DOCUMENTS, PAIRS, Job, Outcome, Plan, is_committed
+from pipelines.manifest import fingerprint
+from pipelines.progress import TaskProgress
+from pipelines.recipe import Recipe, SourceEntry
+from pipelines.run_folder import RunFolder
+from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
+from sources import schema
+from sources.catalogue import load_source
+from sources.packaged import resolve_package_path
+from sources.reading import expand_paths
+from sources.source import SourceSettings, Split
+
+VERSION = 1
+FEW_RECORDS = 10  # so many unreadable records are always let pass: one in a file of five is no reason to stop
+
+_SCHEMAS = {
+    PAIRS: schema.PAIR,
+    DOCUMENTS: schema.DOCUMENT,
+    REJECTS: schema.REJECT,
+    QUARANTINE: schema.QUARANTINE,
+}
+
+
+def plan(recipe: Recipe, run: RunFolder) -> Plan:
+    settings = {"split_bytes": recipe.extract.split_bytes, "max_quarantined_share": recipe.extract.max_quarantined_share}
+    entries = [entry.model_dump(mode="json", exclude={"paths"}) for entry in recipe.sources]
+    inputs = [
+        {"source": number, "path": identity} | _state(path)
+        for number, entry in enumerate(recipe.sources)
+        for identity, path in input_files(entry)
+    ]
+    return Plan(settings | {"sources": entries}, inputs)
+
+
+def input_files(entry: SourceEntry) -> list[tuple[str, str]]:
+    """(identity, path) of each input file of a source, sorted. The identity is the path below the pattern's fixed folder: it
+    names the shard, and is the same wherever the data lie."""
+    found: dict[str, str] = {}
+    for pattern in entry.paths:
+        resolved = resolve_package_path(pattern)
+        fixed = re.split(r"[*?\[]", resolved, maxsplit=1)[0].rpartition("/")[0] if re.search(r"[*?\[]", resolved) else resolved
+        for path in expand_paths([resolved]):
+            identity = path.removeprefix(fixed).strip("/") or path.rsplit("/", 1)[-1]
+            found.setdefault(identity if identity not in found else path, path)
+    return sorted(found.items())
+
+
+def _state(path: str) -> dict[str, Any]:
+    """What tells whether a file changed: its size and its time or e-tag."""
+    filesystem, inside = storage.split_url(path)
+    info = filesystem.info(inside)
+    stamp = info.get("mtime") or info.get("ETag") or info.get("etag") or info.get("updated") or info.get("last_commit")
+    return {"bytes": info.get("size"), "stamp": str(stamp)}
+
+
+def execute(job: Job) -> Outcome:
+    from pipelines.transforms import Task
+
+    tasks, size = [], 0
+    for number, entry in enumerate(job.recipe.sources):
+        settings = entry.adapter_settings()
+        source = load_source(entry.source)
+        for identity, path in input_files(entry):
+            state = _state(path)
+            for index, split in enumerate(source.splits(path, settings, job.recipe.extract.split_bytes)):
+                name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity)[:8]}-{index:05d}"
+                key = fingerprint(
+                    version=VERSION,
+                    schema=schema.SCHEMA_VERSION,
+                    source=entry.source,
+                    settings=settings.model_dump(mode="json"),
+                    part=[split.start, split.end],
+                    **state,
+                )
+                tasks.append(Task(name, key, (entry.source, settings, split)))
+                if not is_committed(job.folder, name, key):
+                    size += split.end - split.start if split.end else state["bytes"] or 0
+    parts = job.run_tasks(tasks, partial(write_split, job.folder), bytes_to_read=size)
+    _check_quarantine(job, parts)
+    records = sum(part.details["records"] for part in parts)
+    quarantined = sum(part.details["quarantined"] for part in parts)
+    return Outcome(parts, {"records": records, "quarantined": quarantined})
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text)[-60:].strip("._") or "input"
+
+
+def write_split(folder: str, task: Any, progress: TaskProgress) -> Part:
+    """Read one part of a file to its end and commit what came of it."""
+    name, settings, split = task.payload
+    source = load_source(name)
+    tally, records, quarantined = Tally(), 0, 0
+    with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards:
+        for extracted in source.read(split, settings):
+            for pairs in (extracted.pairs, extracted.rejects):
+                tally.add(pairs["source"], "in")
+            tally.add(extracted.pairs["source"], "out")
+            tally.add_rejects(extracted.rejects)
+            shards.write(PAIRS, extracted.pairs)
+            shards.write(REJECTS, extracted.rejects)
+            shards.write(DOCUMENTS, extracted.documents)
+            shards.write(QUARANTINE, extracted.quarantine)
+            records += extracted.records
+            quarantined += extracted.quarantine.num_rows
+            progress.beat(tally.total("in"), _share(split, extracted.position))
+    details = {"records": records, "quarantined": quarantined, "label": _label(settings, name), "file": split.path}
+    return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS], details=details)
+
+
+def _share(split: Split, position: int) -> float:
+    end = split.end or split.size or 0
+    return min(1.0, max(0.0, (position - split.start) / (end - split.start))) if end > split.start else 0.0
+
+
+def _label(settings: SourceSettings, name: str) -> str:
+    return settings.label or name
+
+
+def _check_quarantine(job: Job, parts: list[Part]) -> None:
+    """Fail where more of a source's records could not be read than the recipe allows."""
+    limit = job.recipe.extract.max_quarantined_share
+    for label in sorted({part.details["label"] for part in parts}):
+        of_source = [part for part in parts if part.details["label"] == label]
+        records = sum(part.details["records"] for part in of_source)
+        bad = sum(part.details["quarantined"] for part in of_source)
+        if bad > FEW_RECORDS and bad > limit * records:
+            raise JobFailed(
+                f"{bad} of {records} records of source {label!r} could not be read, more than extract.max_quarantined_share = {limit:g} allows. "
+                f"For example {_first_quarantined(job.folder, of_source)}. All of them are in {storage.join(job.folder, QUARANTINE)}. "
+                "Mend the files or the source's settings, or raise the share if losing them is right."
+            )
+
+
+def _first_quarantined(folder: str, parts: list[Part]) -> str:
+    for part in parts:
+        for file in part.files:
+            if file.role == QUARANTINE and file.rows:
+                row = next(read_batches(storage.join(folder, file.path))).to_pylist()[0]
+                return f"{row['file']}, {row['unit']} {row['position']}: {row['reason']}: {row['excerpt'][:80]!r}"
+    raise AssertionError("quarantined records without a quarantine shard")
+

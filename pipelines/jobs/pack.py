@@ -1,0 +1,307 @@
+"""pack: training shards with token ids, the held-out evaluation set, and exports for other trainers.
+
+    passages/*.parquet                the distinct training passages, tokenised (trainer.packing.PACKED_PASSAGE), row for row
+                                      those of dedup
+    pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR)
+    evaluation/held_out/              the held-out pairs as a BEIR-layout folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
+    export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
+    export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from filters.duplicates import dedup_key
+from pipelines import storage
+from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
+from pipelines.jobs.dedup import PASSAGES
+from pipelines.jobs.mine import MINED
+from pipelines.manifest import fingerprint, input_names
+from pipelines.progress import TaskProgress
+from pipelines.recipe import PackJobSettings, Recipe
+from pipelines.run_folder import RunFolder
+from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
+from sources import schema
+from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_fingerprint
+from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, flagembedding_rows, pack_pairs
+
+VERSION = 1
+EVALUATION: Final = "evaluation/held_out"
+EXPORT: Final = "export/flagembedding"
+EXPORT_IN_BATCH: Final = "export/flagembedding_in_batch"
+REASONS = {
+    "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
+    "language_not_trained": "pack.languages leaves this language out of training",
+}
+_SCHEMAS = {PAIRS: PACKED_PAIR, PASSAGES: PACKED_PASSAGE, REJECTS: schema.REJECT}
+
+
+def plan(recipe: Recipe, run: RunFolder) -> Plan:
+    assert recipe.pack is not None
+    tokenizer = model_fingerprint(recipe.pack.model, weights=False)
+    pairs = pair_plan(recipe, run, "pack", recipe.pack, (PAIRS, HELD_OUT), tokenizer_files=tokenizer)
+    inputs = [*pairs.inputs, *input_names(finished(run, "dedup").files_of(PASSAGES), "dedup")]
+    if recipe.mine is not None:
+        inputs += input_names(finished(run, "mine").files_of(MINED), "mine")
+    return Plan(pairs.settings, inputs)
+
+
+def execute(job: Job) -> Outcome:
+    from pipelines.transforms import Task
+
+    settings = job.recipe.pack
+    assert settings is not None
+    before = pairs_before(job.recipe, job.run, "pack")
+    passage_files = job.manifest("dedup").files_of(PASSAGES)
+    passage_tasks = [
+        Task(
+            f"passages-{_stem(file.path)}",
+            fingerprint(version=VERSION, input=file.sha256, settings=job.plan.settings),
+            storage.join(job.run.job("dedup"), file.path),
+        )
+        for file in passage_files
+    ]
+    size = sum(file.bytes for file in passage_files)
+    packed = job.run_tasks(passage_tasks, partial(write_passages, job.folder, settings), bytes_to_read=size)
+    mined = {_stem(f.path): storage.join(job.run.job("mine"), f.path) for f in job.manifest("mine").files_of(MINED)} if job.recipe.mine else {}
+    texts = tuple(storage.join(job.run.job("dedup"), file.path) for file in passage_files)
+    lengths = tuple(storage.join(job.folder, PASSAGES, f"{task.name}.parquet") for task in passage_tasks)
+    pair_files = before.files_of(PAIRS)
+    pair_tasks = [
+        Task(
+            _stem(file.path),
+            job.fingerprint,
+            (storage.join(job.run.job(before.job), file.path), mined.get(_stem(file.path))),
+        )
+        for file in pair_files
+    ]
+    write = partial(write_pairs, job.folder, settings, texts, lengths)
+    pairs = job.run_tasks(pair_tasks, write, bytes_to_read=sum(file.bytes for file in pair_files))
+    held_out = [storage.join(job.run.job(before.job), file.path) for file in before.files_of(HELD_OUT)]
+    evaluation = write_evaluation(job.folder, held_out, settings.evaluation_kinds)
+    details: dict[str, Any] = {
+        "tokenizer_fingerprint": tokenizer_fingerprint(load_tokenizer(settings.model)[0]),
+        "model": settings.model,
+        "evaluation": evaluation,
+        "length_edges": list(settings.packing.length_edges),
+        "passage_tokens": sum(part.details["tokens"] for part in packed),
+        "query_tokens": sum(part.details["tokens"] for part in pairs),
+        "truncated_passages": sum(part.details["truncated"] for part in packed),
+        "truncated_queries": sum(part.details["truncated"] for part in pairs),
+        "exported": sum(part.details["exported"] for part in pairs),
+    }
+    return Outcome([*packed, *pairs], details)
+
+
+def _stem(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
+@cache
+def _packer(settings_json: str) -> Packer:
+    settings = PackJobSettings.model_validate_json(settings_json)
+    tokenizer, max_length = load_tokenizer(settings.model)
+    return Packer(tokenizer, settings.packing, max_length)
+
+
+def write_passages(folder: str, settings: PackJobSettings, task: Any, progress: TaskProgress) -> Part:
+    packer = _packer(settings.model_dump_json())
+    truncated, tokens, rows = packer.truncated_passages, 0, 0
+    with ShardSet(folder, task.name, _SCHEMAS, always=[PASSAGES]) as shards:
+        for batch in read_batches(task.payload, ["passage_id", "text", "cluster_id"]):
+            packed = packer.pack_passages(batch)
+            shards.write(PASSAGES, packed)
+            tokens += pc.sum(packed["length"]).as_py() or 0
+            rows += batch.num_rows
+            progress.beat(rows)
+    details = {"tokens": tokens, "truncated": packer.truncated_passages - truncated}
+    return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [], details=details)
+
+
+@cache
+def _column(urls: tuple[str, ...], name: str) -> pa.Array:
+    """One column of several shards end to end; one copy a process."""
+    batches = [batch[name] for url in urls for batch in read_batches(url, [name])]
+    if not batches:
+        return pa.array([], pa.string())
+    array = pa.chunked_array(batches)
+    # 64-bit offsets: the passages of a large run are more than 2 GB of text.
+    return array.cast(pa.large_string()).combine_chunks() if pa.types.is_string(array.type) else array.combine_chunks()
+
+
+def write_pairs(
+    folder: str,
+    settings: PackJobSettings,
+    texts: tuple[str, ...],
+    lengths: tuple[str, ...],
+    task: Any,
+    progress: TaskProgress,
+) -> Part:
+    """One pair shard and its mined shard -> packed pairs, rejects, and the exports."""
+    url, mined_url = task.payload
+    packer = _packer(settings.model_dump_json())
+    truncated, tokens, rows, exported = packer.truncated_queries, 0, 0, 0
+    passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)
+    tally = Tally()
+    mined_batches = read_batches(mined_url) if mined_url else None
+    export = _Export(folder, task.name, enabled=settings.export_flagembedding)
+    with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards, export:
+        for batch in read_batches(url):
+            mined = next(mined_batches) if mined_batches else _not_mined(batch, texts)
+            reason = untrained_reason(batch, settings)
+            keep = pc.is_null(reason)
+            _, rejects = schema.split_rejects(batch, reason)
+            batch, mined = batch.filter(keep), mined.filter(keep)
+            queries = packer.pack_queries(batch["query"], batch["symmetric"])
+            shards.write(PAIRS, _packed(batch, mined, queries, passage_lengths, settings))
+            shards.write(REJECTS, rejects)
+            exported += export.write(batch, mined, _column(texts, "text"))
+            for source, outcome in ((batch["source"], "in"), (rejects["source"], "in"), (batch["source"], "out")):
+                tally.add(source, outcome)
+            tally.add_rejects(rejects)
+            tokens += pc.sum(queries.lengths).as_py() or 0
+            rows += batch.num_rows + rejects.num_rows
+            progress.beat(rows)
+    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated, "exported": exported}
+    files = [*shards.files, *export.files]
+    return commit_part(folder, task.name, task.fingerprint, files, tally, [PAIRS], details=details)
+
+
+def untrained_reason(batch: pa.RecordBatch, settings: PackJobSettings) -> pa.Array:
+    """string[rows]: why a pair does not go into training; null where it does."""
+    rows = batch.num_rows
+    every = pa.repeat(pa.scalar(True), rows)
+    kind = pc.is_in(batch["kind"], pa.array(list(settings.kinds), pa.string())) if settings.kinds else every
+    languages = pa.array(list(settings.languages), pa.string())
+    both = pc.and_(pc.is_in(batch["query_lang"], languages), pc.is_in(batch["positive_lang"], languages))
+    language = both if settings.languages else every
+    conditions = pc.make_struct(pc.invert(kind), pc.invert(language))
+    return pc.case_when(conditions, pa.scalar("kind_not_trained"), pa.scalar("language_not_trained"))
+
+
+def _packed(
+    batch: pa.RecordBatch, mined: pa.RecordBatch, queries: PackedTexts, passage_lengths: Any, settings: PackJobSettings
+) -> pa.RecordBatch:
+    return pack_pairs(
+        pair_id=batch["pair_id"],
+        queries=queries,
+        query_cluster_id=dedup_key(batch["query"]),
+        positive=mined["positive_row"],
+        negatives=mined["negative_rows"],
+        positive_score=mined["positive_score"],
+        negative_scores=mined["negative_scores"],
+        dataset=batch["source"],
+        kind=batch["kind"],
+        query_lang=batch["query_lang"],
+        symmetric=batch["symmetric"],
+        passage_lengths=passage_lengths,
+        settings=settings.packing,
+    )
+
+
+@cache
+def _passage_rows(urls: tuple[str, ...]) -> dict[bytes, int]:
+    ids = (value for url in urls for batch in read_batches(url, ["passage_id"]) for value in batch["passage_id"].to_pylist())
+    return {passage_id: row for row, passage_id in enumerate(ids)}
+
+
+def _not_mined(batch: pa.RecordBatch, texts: tuple[str, ...]) -> pa.RecordBatch:
+    """What mine would have written, without negatives: for recipes that train on in-batch negatives alone."""
+    rows, empty = batch.num_rows, pa.array(np.zeros(batch.num_rows + 1, np.int32))
+    row_of = _passage_rows(texts)
+    positive = pa.array([row_of[i] for i in schema.text_ids(batch["positive"]).to_pylist()], pa.int64())
+    return pa.RecordBatch.from_arrays(
+        [
+            positive,
+            pa.nulls(rows, pa.float32()),
+            pa.ListArray.from_arrays(empty, pa.array([], pa.int64())),
+            pa.ListArray.from_arrays(empty, pa.array([], pa.float32())),
+        ],
+        names=["positive_row", "positive_score", "negative_rows", "negative_scores"],
+    )
+
+
+class _Export:
+    """The JSON lines of one pair shard for FlagEmbedding, pairs with and without negatives apart."""
+
+    def __init__(self, folder: str, name: str, *, enabled: bool) -> None:
+        self._folder, self._name, self._enabled = folder, name, enabled
+        self._streams: dict[str, Any] = {}
+        self._rows: dict[str, int] = {}
+        self.files: list[ShardFile] = []
+
+    def __enter__(self) -> "_Export":
+        if self._enabled:
+            for role in (EXPORT, EXPORT_IN_BATCH):
+                context = storage.atomic_write(storage.join(self._folder, role, f"{self._name}.jsonl"))
+                self._streams[role] = (context, context.__enter__())
+                self._rows[role] = 0
+        return self
+
+    def write(self, batch: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> int:
+        """Add the pairs of a batch; returns how many."""
+        if not self._enabled or batch.num_rows == 0:
+            return 0
+        has_negatives = pc.greater(pc.list_value_length(mined["negative_rows"]), 0)
+        for role, chosen in ((EXPORT, has_negatives), (EXPORT_IN_BATCH, pc.invert(has_negatives))):
+            pairs, negatives = batch.filter(chosen), mined.filter(chosen)
+            negative_texts = texts.take(negatives["negative_rows"].flatten()).cast(pa.string())
+            offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(negatives["negative_rows"]).to_numpy())])
+            lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), negative_texts)
+            scores = (negatives["positive_score"], negatives["negative_scores"])
+            for line in flagembedding_rows(pairs["query"], pairs["positive"], lists, *scores):
+                self._streams[role][1].write(line)
+            self._rows[role] += pairs.num_rows
+        return batch.num_rows
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for role, (context, stream) in self._streams.items():
+            context.__exit__(kind, error, trace)
+            path = f"{role}/{self._name}.jsonl"
+            self.files.append(
+                ShardFile(role=role, path=path, rows=self._rows[role], bytes=stream.bytes, sha256=stream.sha256)
+            )
+
+
+def write_evaluation(folder: str, held_out: Iterable[str], kinds: tuple[str, ...]) -> dict[str, int]:
+    """The held-out pairs as a BEIR-layout folder. A query is a (kind, text); its corpus are the held-out positives.
+
+    Returns the numbers of queries, passages and judgements; nothing is written where there are none.
+    """
+    corpus: dict[str, bytes] = {}
+    queries: dict[str, bytes] = {}
+    judgements: list[str] = []
+    for row in _held_out_rows(held_out, kinds):
+        query_id = xxhash.xxh3_128_hexdigest(f"{row['kind']}\x00{row['query']}")
+        passage_id = schema.text_id(row["positive"]).hex()
+        metadata = {"kind": row["kind"], "language": row["query_lang"]}
+        corpus.setdefault(passage_id, orjson.dumps({"_id": passage_id, "title": "", "text": row["positive"]}))
+        queries.setdefault(query_id, orjson.dumps({"_id": query_id, "text": row["query"], "metadata": metadata}))
+        judgements.append(f"{query_id}\t{passage_id}\t1")
+    counts = {"queries": len(queries), "corpus": len(corpus), "judgements": len(set(judgements))}
+    if not queries:
+        storage.remove(storage.join(folder, "evaluation"))
+        return counts
+    for name, lines in (
+        ("corpus.jsonl", [line.decode() for line in corpus.values()]),
+        ("queries.jsonl", [line.decode() for line in queries.values()]),
+        ("qrels/test.tsv", ["query-id\tcorpus-id\tscore", *dict.fromkeys(judgements)]),
+    ):
+        with storage.atomic_write(storage.join(folder, EVALUATION, name)) as stream:
+            stream.write("".join(f"{line}\n" for line in lines).encode())
+    return counts
+
+
+def _held_out_rows(urls: Iterable[str], kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for url in urls:
+        for batch in read_batches(url, ["query", "positive", "kind", "query_lang"]):
+            for row in batch.to_pylist():
+                if not kinds or row["kind"] in kinds:
+                    yield row

@@ -1,0 +1,104 @@
+"""What a job tells of itself while it runs, through files in JOB/_progress, so that any runner's workers can tell it.
+
+    a worker   TaskProgress.beat(...)   writes _progress/TASK.json, at most once a second (every 15 s on an object store)
+    the job    announce(...)            writes how many tasks and units there are
+    the parent read_progress(...)       adds up committed parts and running tasks: for the display and the watchdog
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipelines import storage
+from pipelines.shards import PARTS
+
+PROGRESS: Final = "_progress"
+ANNOUNCED: Final = "_announced.json"
+ERROR: Final = "_error.json"
+
+
+class TaskProgress:
+    """The running task's signs of life."""
+
+    def __init__(self, folder: str, task: str) -> None:
+        self._url = storage.join(folder, PROGRESS, f"{task}.json")
+        self._interval = 1.0 if storage.is_local(folder) else 15.0
+        self._last = 0.0
+
+    def beat(self, rows: int, done: float = 0.0) -> None:
+        """Say how many rows were read so far, and what share (0 to 1) of the task that is, where known."""
+        now = time.monotonic()
+        if now - self._last >= self._interval:
+            self._last = now
+            _write_unsynced(self._url, {"rows": rows, "done": round(done, 4)})
+
+
+def _write_unsynced(url: str, value: Any) -> None:
+    """A progress file may be lost in a crash, so it is renamed into place without waiting for the disk."""
+    filesystem, path = storage.split_url(url)
+    content = storage.json.dumps(value).encode()
+    if storage.is_local(url):
+        temporary = f"{path}.{os.getpid()}{storage.TEMPORARY}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, path)
+    else:
+        filesystem.pipe_file(path, content)
+
+
+def announce(folder: str, tasks: Sequence[str], phase: str = "") -> None:
+    """Before the work starts: the names of all tasks of the job, finished ones included."""
+    _write_unsynced(storage.join(folder, PROGRESS, ANNOUNCED), {"tasks": list(tasks), "phase": phase})
+
+
+def report_error(folder: str, kind: str, message: str) -> None:
+    """A worker's error, in words for the user; the parent shows it instead of the runner's wrapping of it."""
+    storage.write_json(storage.join(folder, PROGRESS, ERROR), {"kind": kind, "message": message})
+
+
+def clear(folder: str) -> None:
+    storage.remove(storage.join(folder, PROGRESS))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands: tasks committed of all, rows, the share done; `sign` changes whenever anything moved."""
+
+    tasks: int
+    committed: int
+    rows: int
+    done: float
+    phase: str
+    sign: tuple[object, ...]
+
+
+def read_progress(folder: str) -> Progress:
+    progress_folder = storage.join(folder, PROGRESS)
+    names = storage.list_files(progress_folder, ".json")
+    announced = _read(storage.join(progress_folder, ANNOUNCED)) if ANNOUNCED in names else {}
+    tasks: list[str] = announced.get("tasks", [])
+    committed = {name.removesuffix(".json") for name in storage.list_files(storage.join(folder, PARTS), ".json")}
+    finished = [task for task in tasks if task in committed]
+    rows, share, signs = 0, float(len(finished)), []
+    for name in names:
+        if name.startswith("_"):
+            continue
+        state = _read(storage.join(progress_folder, name))
+        signs.append((name, state.get("rows"), state.get("done")))
+        rows += int(state.get("rows", 0))
+        if name.removesuffix(".json") not in committed:
+            share += float(state.get("done", 0.0))
+    done = share / len(tasks) if tasks else 0.0
+    phase = str(announced.get("phase", ""))
+    return Progress(len(tasks), len(finished), rows, min(done, 1.0), phase, (phase, len(finished), len(tasks), *signs))
+
+
+def _read(url: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = storage.read_json(url)
+    except FileNotFoundError:
+        return {}  # replaced or cleared between listing and reading
+    return content

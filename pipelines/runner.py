@@ -1,0 +1,113 @@
+"""Which Beam runner a job runs on, and why some are refused. Always explicit: plain DirectRunner quietly tries a download.
+
+Embedded default: FnApiRunner, in_memory for small or encoder jobs, multi_processing (one worker a core) where a job has enough
+CPU work to pay the workers' start-up. Any other runner and its options pass through to Beam as they are.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.errors import UserError
+
+EMBEDDED: Final = "FnApiRunner"
+WORTH_PROCESSES_BYTES: Final = 256 * 2**20  # below this a second process's start-up costs more than it brings (docs/design.md)
+
+REFUSED: Final = {
+    "DirectRunner": "Beam's DirectRunner tries to download the Prism runner and falls back to another engine when offline, so the engine would depend on the network. Leave --runner out (FnApiRunner), or name PrismRunner if you mean it.",
+    "SwitchingDirectRunner": "it chooses Prism or FnApiRunner by what it finds. Leave --runner out (FnApiRunner).",
+    "BundleBasedDirectRunner": "it is Beam's old in-process runner and does not run our transforms. Leave --runner out (FnApiRunner).",
+    "DaskRunner": "it silently loses data (tagged outputs are merged, only the last sink runs; measured with Beam 2.77). Use FnApiRunner, Flink, Spark or Dataflow.",
+    "apache_beam.runners.dask.dask_runner.DaskRunner": "it silently loses data (measured with Beam 2.77). Use FnApiRunner, Flink, Spark or Dataflow.",
+}
+REFUSED_MODE: Final = (
+    "multi_threading loses 12-13 % of the elements of a GroupByKey without an error (measured with Beam 2.77, 250 MB and more). "
+    "Use in_memory or multi_processing."
+)
+
+
+class RunnerSettings(BaseModel):
+    """How jobs run; none of it changes what they write."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runner: str = Field(EMBEDDED, description="a Beam runner by name, e.g. FlinkRunner; the default needs nothing else")
+    mode: Literal["auto", "in_memory", "multi_processing"] = Field("auto", description="of the embedded runner")
+    workers: int = Field(0, ge=0, description="worker processes of the embedded runner; 0: one a core")
+    options: tuple[str, ...] = Field((), description="further Beam options, passed through, e.g. --flink_master=host:8081")
+    silence_seconds: float = Field(900.0, gt=0, description="a job without a sign of life for so long is ended")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a job is about to do: decides between one process and several."""
+
+    tasks: int
+    bytes: int
+    encoder: bool = False  # uses all threads or the GPU by itself: one process
+
+
+def check_runner(settings: RunnerSettings) -> None:
+    """Raises UserError for a runner or mode that is known to give wrong results."""
+    reason = REFUSED.get(settings.runner)
+    if reason:
+        raise UserError(f"Runner {settings.runner} is refused: {reason}")
+    for option in settings.options:
+        if "multi_threading" in option:
+            raise UserError(f"{option} is refused: {REFUSED_MODE}")
+        if "direct_running_mode" in option or "direct_num_workers" in option:
+            raise UserError(f"{option}: set runner.mode and runner.workers in the recipe (or --mode, --workers) instead.")
+
+
+def embedded_mode(settings: RunnerSettings, load: Load) -> tuple[str, int]:
+    """(mode, workers) of the embedded runner for a job with this load."""
+    workers = settings.workers or os.cpu_count() or 1
+    if settings.mode == "in_memory" or load.encoder or workers == 1:
+        return "in_memory", 1
+    if settings.mode == "multi_processing" or (load.tasks > 1 and load.bytes >= WORTH_PROCESSES_BYTES):
+        return "multi_processing", workers
+    return "in_memory", 1
+
+
+def is_embedded(settings: RunnerSettings) -> bool:
+    return settings.runner == EMBEDDED
+
+
+def spill_folder(settings: RunnerSettings, folder: str) -> str | None:
+    """Where Exchange spills: the job's folder in the embedded default, nowhere (the runner shuffles) else."""
+    return f"{folder}/_exchange" if is_embedded(settings) else None
+
+
+def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable[[Any], None]) -> dict[str, int]:
+    """Build a pipeline on the chosen runner, run it to its end and return its counters (name -> value).
+
+    Raises:
+        RuntimeError: the pipeline ended in another state than DONE.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    import pipelines.transforms  # noqa: F401  (registers the record batch coder)
+
+    check_runner(settings)
+    arguments: Sequence[str] = [f"--job_name=pairmill-{job}", *settings.options]
+    if is_embedded(settings):
+        mode, workers = embedded_mode(settings, load)
+        options = PipelineOptions([*arguments, f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"])
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    else:
+        pipeline = beam.Pipeline(options=PipelineOptions([*arguments, f"--runner={settings.runner}"]))
+    build(pipeline)
+    result = pipeline.run()
+    state = result.wait_until_finish()
+    if state != "DONE":
+        raise RuntimeError(f"job {job}: the runner {settings.runner} ended in state {state}")
+    return {
+        f"{counter.key.metric.name}": counter.committed
+        for counter in result.metrics().query()["counters"]
+        if counter.key.metric.namespace == job
+    }

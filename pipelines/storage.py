@@ -1,0 +1,171 @@
+"""Files and folders through fsspec: local paths, gs://, s3://, hf:// and memory:// alike.
+
+A file appears under its name only when it is whole: local files are written under a temporary name, synced and renamed; an
+object store shows an object only when its upload is complete.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = ".tmp-"
+
+
+def is_local(url: str) -> bool:
+    return "://" not in url or url.startswith("file://")
+
+
+def split_url(url: str) -> tuple[Any, str]:
+    """The fsspec file system of `url` and the path inside it."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return filesystem, path
+
+
+def join(folder: str, *names: str) -> str:
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def exists(url: str) -> bool:
+    filesystem, path = split_url(url)
+    return bool(filesystem.exists(path))
+
+
+def list_files(folder: str, suffix: str = "") -> list[str]:
+    """Names (not paths) of the files directly in `folder`, sorted; none where there is no such folder."""
+    if is_local(folder):
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(e.name for e in entries if e.is_file() and e.name.endswith(suffix) and TEMPORARY not in e.name)
+        except FileNotFoundError:
+            return []
+    filesystem, path = split_url(folder)
+    filesystem.invalidate_cache(path)
+    try:
+        entries_found = filesystem.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    names = (str(e["name"]).rsplit("/", 1)[-1] for e in entries_found if e["type"] == "file")
+    return sorted(name for name in names if name.endswith(suffix))
+
+
+def make_folder(url: str) -> None:
+    filesystem, path = split_url(url)
+    filesystem.makedirs(path, exist_ok=True)
+
+
+def remove(url: str) -> None:
+    """Remove a file or a folder; nothing happens where there is none."""
+    filesystem, path = split_url(url)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm(path, recursive=True)
+
+
+def open_for_reading(url: str) -> IO[bytes]:
+    filesystem, path = split_url(url)
+    stream: IO[bytes] = filesystem.open(path, "rb")
+    return stream
+
+
+def read_json(url: str) -> Any:
+    with open_for_reading(url) as stream:
+        return json.load(stream)
+
+
+class HashingStream:
+    """A binary stream that counts and hashes what is written through it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._hash.update(view)
+        self.bytes += view.nbytes
+        self._stream.write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """pyarrow closes what it writes to; the owner of the stream below closes that one."""
+        self.closed = True
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(url: str) -> Iterator[HashingStream]:
+    """Write a file that appears whole under its name when the block ends, and not at all when it fails."""
+    filesystem, path = split_url(url)
+    if isinstance(filesystem, LocalFileSystem):
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
+        try:
+            with temporary.open("wb") as stream:
+                hashing = HashingStream(stream)
+                yield hashing
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+        return
+    upload = filesystem.open(path, "wb")
+    try:
+        yield HashingStream(upload)
+    except BaseException:
+        with contextlib.suppress(AttributeError):
+            upload.discard()  # multipart uploads of s3fs and gcsfs; closing would publish the half
+        raise
+    upload.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(url: str, value: Any) -> None:
+    with atomic_write(url) as stream:
+        stream.write(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+
+
+def sha256_of(url: str) -> str:
+    with open_for_reading(url) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remove_temporary_files(folder: str) -> None:
+    """What a killed writer left behind below a local folder."""
+    if is_local(folder):
+        for leftover in Path(folder).rglob(f".*{TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
