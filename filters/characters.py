@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+# numba keeps the compiled loops by the age of loops.py alone: after renumbering classes, save that file too.
 IGNORED: Final = 0  # neither text nor noise: joiners, variation selectors, and what this Python's Unicode does not know
 UPPER: Final = 1  # upper-case and title-case letters
 LETTER: Final = 2  # other letters

@@ -5,8 +5,9 @@ name for the report.
 
 Neither the C-Pack nor the M3 paper states a length, language or quality threshold (C-MTP: "removes non-textual,
 duplicated, and malicious content", section 3.2; M3: "filtered to remove potential bad contents", section 3.1). The
-values of the presets are therefore ours: other tools' where they hold for three words in any script, else set so that
-they keep 99 % of clean corpora in 20 languages (benchmarks/bench_extract_filter.py).
+values of the presets are therefore ours: other tools' where they hold for three words in any script, else set on clean
+corpora, of which they keep 99.5 to 100 % (Tatoeba, NTREX-128, NLLB-Seed, SQuAD, CMRC, JaQuAD, ARCD, Debian's package
+descriptions), 98.7 % of Sardinian and 95.6 % of Tatoeba's Swahili, where lid.176 is weak.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,54 +46,75 @@ class FilterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: Literal["none", "c-mtp", "bge-m3"] = Field("none", description="where settings not given come from")
-    min_query_characters: int | None = Field(None, ge=1, description="presets: 2, a Chinese title (ours)")
-    min_positive_characters: int | None = Field(None, ge=1, description="presets: 2 (ours)")
+    preset: Literal["none", "c-mtp", "bge-m3"] = Field(default="none", description="where settings not given come from")
+    min_query_characters: int | None = Field(default=None, ge=1, description="presets: 2, a Chinese title (ours)")
+    min_positive_characters: int | None = Field(default=None, ge=1, description="presets: 2 (ours)")
     min_passage_length: int | None = Field(
-        None, ge=1, description="of positives that are passages, e.g. bodies; presets: 30, half a line (ours)"
+        default=None, ge=1, description="of positives that are passages, e.g. bodies; presets: 30, half a line (ours)"
     )
     max_query_characters: int | None = Field(
-        None, ge=1, description="presets: 4,000, about twice the 512 tokens both papers cut queries at (ours)"
+        default=None, ge=1, description="presets: 4,000, about twice the 512 tokens both papers cut queries at (ours)"
     )
     max_positive_characters: int | None = Field(
-        None, ge=1, description="presets: 190,000, as the C4 pipeline of TensorFlow Datasets"
+        default=None, ge=1, description="presets: 190,000, as the C4 pipeline of TensorFlow Datasets"
     )
     max_broken_share: float | None = Field(
-        None, ge=0, le=1, description="U+FFFD, control and private-use characters; presets: 0.01 (ours)"
+        default=None, ge=0, le=1, description="U+FFFD, control and private-use characters; presets: 0.01 (ours)"
     )
     max_repeated_characters: int | None = Field(
-        None, ge=1, description="longest run of one visible character; presets: 20 (ours)"
+        default=None, ge=1, description="longest run of one visible character; presets: 20 (ours)"
     )
     min_letter_share: float | None = Field(
-        None, ge=0, le=1, description="letters and their marks; presets: 0.4 (ours; OpusFilter 0.75 of one alphabet)"
+        default=None,
+        ge=0,
+        le=1,
+        description="letters and their marks; presets: 0.4 (ours; OpusFilter 0.75 of one alphabet)",
     )
     max_digit_share: float | None = Field(
-        None, ge=0, le=1, description="presets: 0.5 (ours; NeMo Curator 0.15 for web pages, too strict for titles)"
+        default=None,
+        ge=0,
+        le=1,
+        description="presets: 0.5 (ours; NeMo Curator 0.15 for web pages, too strict for titles)",
     )
     max_symbol_share: float | None = Field(
-        None, ge=0, le=1, description="presets: 0.5 (ours; NeMo Curator 0.25 with white space, for web pages)"
+        default=None, ge=0, le=1, description="presets: 0.5 (ours; NeMo Curator 0.25 with white space, for web pages)"
     )
-    max_url_share: float | None = Field(None, ge=0, le=1, description="presets: 0.5 (ours; NeMo Curator 0.2, web pages)")
-    max_word_characters: int | None = Field(None, ge=1, description="presets: 1,000, as C4 (Raffel et al. 2020)")
-    max_capital_share: float | None = Field(None, ge=0, le=1, description="of the letters; off in the presets")
+    max_url_share: float | None = Field(
+        default=None, ge=0, le=1, description="presets: 0.5 (ours; NeMo Curator 0.2, web pages)"
+    )
+    max_word_characters: int | None = Field(
+        default=None, ge=1, description="presets: 1,000, as C4 (Raffel et al. 2020)"
+    )
+    max_capital_share: float | None = Field(default=None, ge=0, le=1, description="of the letters; off in the presets")
     max_copied_share: float | None = Field(
-        None, ge=0, le=1, description="of the positive, where it starts with the query; presets: 0.9 (ours)"
+        default=None, ge=0, le=1, description="of the positive, where it starts with the query; presets: 0.9 (ours)"
     )
     max_length_ratio: float | None = Field(
-        None, ge=1, description="longer side over shorter, of parallel and symmetric pairs; presets: 3, as OpusFilter"
+        default=None,
+        ge=1,
+        description="longer side over shorter, of parallel and symmetric pairs; presets: 3, as OpusFilter",
     )
-    language: LanguageSettings = Field(default_factory=LanguageSettings, description="how languages are measured")
+    language: LanguageSettings = Field(default=LanguageSettings(), description="how languages are measured")
     languages: tuple[str, ...] | None = Field(
-        None, description="the only languages wanted, e.g. [zh, en]; scripts play no part; off in the presets"
+        default=None, description="the only languages wanted, e.g. [zh, en]; scripts play no part; off in the presets"
     )
     wrong_language_probability: float | None = Field(
-        None, ge=0, le=1, description="how sure another language than the corpus claims must be; presets: 0.8 (ours, measured)"
+        default=None,
+        ge=0,
+        le=1,
+        description="how sure another language than the corpus claims must be; presets: 0.8 (ours, measured)",
     )
     agreement_probability: float | None = Field(
-        None, ge=0, le=1, description="how sure both sides' languages must be to be compared; presets: 0.8 (ours, measured)"
+        default=None,
+        ge=0,
+        le=1,
+        description="how sure both sides' languages must be to be compared; presets: 0.8 (ours, measured)",
     )
     min_language_probability: float | None = Field(
-        None, ge=0, le=1, description="of the surer side; presets: 0.3 (ours, measured; datatrove 0.65 for web pages)"
+        default=None,
+        ge=0,
+        le=1,
+        description="of the surer side; presets: 0.3 (ours, measured; datatrove 0.65 for web pages)",
     )
 
     @model_validator(mode="before")
@@ -186,7 +208,11 @@ class Rule:
 
 
 def decide(
-    measurements: pa.RecordBatch, settings: FilterSettings, kinds: pa.Array, query_lang: pa.Array, positive_lang: pa.Array
+    measurements: pa.RecordBatch,
+    settings: FilterSettings,
+    kinds: pa.Array,
+    query_lang: pa.Array,
+    positive_lang: pa.Array,
 ) -> pa.Array:
     """The reason each pair is dropped for, as a string array [rows]; null = keep.
 

@@ -7,6 +7,7 @@ rows of one key share a position.
 """
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -27,10 +28,10 @@ _MEANINGFUL: Final = "#%&@"
 def fold(texts: pa.Array) -> pa.Array:
     """The form of each text that duplicates share: a string array, or large_string where it is too large; null is "".
 
-    NFKC, then simple case folding; each run of white space, control characters and punctuation (Unicode P*, but
+    NFKD, then simple case folding; each run of white space, control characters and punctuation (Unicode P*, but
     # % & @) becomes one space, or nothing at the ends and beside a letter of a script written without spaces; format
     characters (joiners, variation selectors) go. Symbols (S*: + = < $, emoji) stay. A text of punctuation alone stays
-    as NFKC leaves it.
+    as NFKD leaves it.
     """
     from filters import loops
 
@@ -49,9 +50,9 @@ def fold(texts: pa.Array) -> pa.Array:
 def dedup_key(texts: pa.Array) -> pa.Array:
     """xxh3-128 of the folded form of each text: binary(16), the same on every machine; nulls are keyed as ""."""
     bounds, data = utf8_buffers(fold(texts))
-    view, digest = memoryview(data), xxhash.xxh3_128_digest
+    view, digest = data.data, xxhash.xxh3_128_digest
     places = bounds.tolist()
-    keys = b"".join([digest(view[start:end]) for start, end in zip(places, places[1:], strict=False)])
+    keys = b"".join([digest(view[start:end]) for start, end in pairwise(places)])
     return pa.FixedSizeBinaryArray.from_buffers(KEY, len(places) - 1, [None, pa.py_buffer(keys)])
 
 
@@ -60,7 +61,8 @@ def first_of_each(keys: pa.Array, position: Any) -> NDArray[np.bool_]:
 
     `position` is an integer array [rows]. Of equal positions the first row is kept.
     """
-    return rank_in_group(keys, position) == 0
+    first: NDArray[np.bool_] = rank_in_group(keys, position) == 0
+    return first
 
 
 def rank_in_group(keys: pa.Array, position: Any) -> NDArray[np.int32]:
@@ -89,12 +91,16 @@ def in_any_group(keys: pa.Array, other_keys: pa.Array) -> NDArray[np.bool_]:
 
 
 def _compatible(texts: pa.Array) -> pa.Array:
-    """NFKC of the texts; those in ASCII, which it leaves alone, are not looked at."""
+    """NFKD of the texts; those in ASCII, which it leaves alone, are not looked at.
+
+    Not NFKC, which would do as well: Arrow's (25.0) leaves characters decomposed, and a version that mends it would
+    change every key.
+    """
     texts = _whole(texts)
     other = pc.invert(pc.fill_null(pc.string_is_ascii(texts), True))
     if not pc.any(other).as_py():
         return texts
-    return pc.replace_with_mask(texts, other, pc.utf8_normalize(texts.filter(other), form="NFKC"))
+    return pc.replace_with_mask(texts, other, pc.utf8_normalize(texts.filter(other), form="NFKD"))
 
 
 def _whole(column: pa.Array) -> pa.Array:

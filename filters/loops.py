@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.characters import CJK, CLASSES, DIGIT, IGNORED, SPACE, UPPER
+from filters.characters import CJK, CLASSES, DIGIT, IGNORED, MARK, SPACE, UPPER
 
 # What count_characters counts of a text besides the characters of each class.
 WORDS, URL, LONGEST_RUN, LONGEST_WORD = range(CLASSES, CLASSES + 4)
@@ -23,31 +23,31 @@ COUNTERS: Final = CLASSES + 4
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """numba's machine code for a function, from its cache where there is one; Python's lock is released while it runs."""
+    """numba's machine code for a function, from its cache where there is one; runs without Python's lock."""
     try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        fast: Callable[..., Any] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no writable folder for a cache: every process compiles for itself
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        fast = numba.njit(nogil=True)(function)
+    return fast
 
 
 @compiled
-def decode(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """The character that starts at byte `at`, and its length in bytes; U+FFFD where the text ends within it."""
+def decode(data: NDArray[np.uint8], at: int, end: int) -> Any:
+    """The character that starts at byte `at` (int64), and its length in bytes; U+FFFD where the text ends within it."""
     first = np.int64(data[at])
-    if first < 0xC0:
-        return first, 1
-    if first < 0xE0:
-        if at + 2 > end:
-            return 0xFFFD, end - at
-        return (first & 0x1F) << 6 | np.int64(data[at + 1] & 0x3F), 2
-    if first < 0xF0:
-        if at + 3 > end:
-            return 0xFFFD, end - at
-        return (first & 0x0F) << 12 | np.int64(data[at + 1] & 0x3F) << 6 | np.int64(data[at + 2] & 0x3F), 3
-    if at + 4 > end:
-        return 0xFFFD, end - at
-    middle = np.int64(data[at + 1] & 0x3F) << 12 | np.int64(data[at + 2] & 0x3F) << 6
-    return min((first & 0x07) << 18 | middle | np.int64(data[at + 3] & 0x3F), 0x10FFFF), 4
+    size = 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    if at + size > end:
+        return np.int64(0xFFFD), end - at
+    if size == 1:
+        return first, size
+    last = np.int64(data[at + size - 1] & 0x3F)
+    if size == 2:
+        return (first & 0x1F) << 6 | last, size
+    second = np.int64(data[at + 1] & 0x3F)
+    if size == 3:
+        return (first & 0x0F) << 12 | second << 6 | last, size
+    third = np.int64(data[at + 2] & 0x3F)
+    return min((first & 0x07) << 18 | second << 12 | third << 6 | last, 0x10FFFF), size
 
 
 @compiled
@@ -148,18 +148,30 @@ def compare_starts(
     data: NDArray[np.uint8],
     start_bounds: NDArray[Any],
     start_data: NDArray[np.uint8],
-    result: NDArray[np.bool_],
-) -> None:
-    """Fills result (bool [rows]): whether each text starts with the other text of its row."""
+    folded: NDArray[np.uint32],
+) -> NDArray[np.bool_]:
+    """Whether each text starts with the other text of its row, case folded by the table: bool [rows]."""
+    result = np.empty(len(bounds) - 1, np.bool_)
     for row in range(len(bounds) - 1):
-        start = start_bounds[row]
-        length = start_bounds[row + 1] - start
-        equal = length <= bounds[row + 1] - bounds[row]
-        at = 0
-        while equal and at < length:
-            equal = data[bounds[row] + at] == start_data[start + at]
-            at += 1
+        at, end = bounds[row], bounds[row + 1]
+        start_at, start_end = start_bounds[row], start_bounds[row + 1]
+        equal = True
+        while equal and start_at < start_end:
+            equal = at < end
+            if equal:
+                character, size = decode(data, at, end)
+                other, other_size = decode(start_data, start_at, start_end)
+                at += size
+                start_at += other_size
+                equal = character == other or fold_character(character, folded) == fold_character(other, folded)
         result[row] = equal
+    return result
+
+
+@compiled
+def fold_character(character: int, folded: NDArray[np.uint32]) -> int:
+    """The character in simple case folding; those beyond the table have no case."""
+    return np.int64(folded[character]) if character < len(folded) else character  # type: ignore[return-value]
 
 
 @compiled
@@ -194,8 +206,9 @@ def fold_texts(
                     folded_data[to] = 32
                     to += 1
                 space = False
-                last = kind
-                to = encode(folded[character] if character < len(folded) else character, folded_data, to)
+                if kind != MARK:
+                    last = kind
+                to = encode(fold_character(character, folded), folded_data, to)
         if to == start:  # only punctuation: the text stands for itself
             for byte in range(bounds[row], end):
                 folded_data[to] = data[byte]

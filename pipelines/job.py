@@ -104,7 +104,9 @@ class Job:
         for task in tasks:
             part = read_part(self.folder, task)
             if part is None:
-                raise JobFailed(f"Job {self.name}: task {task} ended without committing its shards, though the runner reported success.")
+                raise JobFailed(
+                    f"Job {self.name}: task {task} ended without committing its shards, though the runner reported success."
+                )
             parts.append(part)
         return parts
 
@@ -172,4 +174,3 @@ def module_of(job: str) -> Any:
     if job not in JOBS:
         raise ValueError(f"no job named {job!r}")
     return importlib.import_module(f"pipelines.jobs.{job}")
-

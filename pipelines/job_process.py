@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         folder = run.job(name)
         if not storage.exists(storage.join(folder, progress.PROGRESS, progress.ERROR)):
-            message = str(error) if isinstance(error, ValueError) or hasattr(error, "exit_code") else traceback.format_exc()
+            message = (
+                str(error) if isinstance(error, ValueError) or hasattr(error, "exit_code") else traceback.format_exc()
+            )
             progress.report_error(folder, type(error).__name__, message)
         traceback.print_exc()
         return int(getattr(error, "exit_code", 1))

@@ -39,7 +39,9 @@ class Event:
     manifest: Manifest | None = None
 
 
-def run_recipe(recipe: Recipe, run: RunFolder, tell: Callable[[Event], None], only: Sequence[str] | None = None) -> list[Manifest]:
+def run_recipe(
+    recipe: Recipe, run: RunFolder, tell: Callable[[Event], None], only: Sequence[str] | None = None
+) -> list[Manifest]:
     """Bring every job of the recipe up to date, in order; returns their manifests.
 
     Args:
@@ -77,7 +79,12 @@ def _recipe_file(text: str) -> Iterator[str]:
 
 
 def _run_job(
-    recipe: Recipe, run: RunFolder, name: str, recipe_file: str, inherited: tuple[int, ...], tell: Callable[[Event], None]
+    recipe: Recipe,
+    run: RunFolder,
+    name: str,
+    recipe_file: str,
+    inherited: tuple[int, ...],
+    tell: Callable[[Event], None],
 ) -> Manifest:
     started = time.monotonic()
     progress.clear(run.job(name))
@@ -103,13 +110,27 @@ def _run_job(
     manifest = read_manifest(run.job(name))
     if manifest is None:
         raise JobFailed(f"Job {name} ended without a manifest; its log is {_log_path(run, name)}.")
-    append_log(run, {"time": time.time(), "job": name, "event": "finished", "seconds": manifest.seconds, "rows_out": manifest.rows_out})
+    append_log(
+        run,
+        {
+            "time": time.time(),
+            "job": name,
+            "event": "finished",
+            "seconds": manifest.seconds,
+            "rows_out": manifest.rows_out,
+        },
+    )
     tell(Event("finished", name, time.monotonic() - started, manifest=manifest))
     return manifest
 
 
 def _watch(
-    process: "subprocess.Popen[bytes]", folder: str, name: str, silence_seconds: float, started: float, tell: Callable[[Event], None]
+    process: "subprocess.Popen[bytes]",
+    folder: str,
+    name: str,
+    silence_seconds: float,
+    started: float,
+    tell: Callable[[Event], None],
 ) -> None:
     sign: tuple[object, ...] = ()
     last_sign = time.monotonic()
@@ -150,7 +171,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _error(run: RunFolder, name: str, code: int) -> Exception:
     url = storage.join(run.job(name), progress.PROGRESS, progress.ERROR)
     if not storage.exists(url):
-        return JobFailed(f"Job {name} ended with exit code {code} and no message (killed, or out of memory). Its log is {_log_path(run, name)}; run the same command again to go on.")
+        return JobFailed(
+            f"Job {name} ended with exit code {code} and no message (killed, or out of memory). Its log is {_log_path(run, name)}; run the same command again to go on."
+        )
     error = storage.read_json(url)
     if error["kind"] in USER_ERRORS:
         return UserError(f"Job {name}: {error['message']}")

@@ -18,7 +18,12 @@ _MEASURED: Final = "_measured"
 
 
 def with_measurements(
-    folder: str, name: str, fingerprint: str, url: str, schema: pa.Schema, measure: Callable[[pa.RecordBatch], pa.RecordBatch]
+    folder: str,
+    name: str,
+    fingerprint: str,
+    url: str,
+    schema: pa.Schema,
+    measure: Callable[[pa.RecordBatch], pa.RecordBatch],
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """(pairs, measurements) batch by batch for the pair shard at `url`: read where they are kept under this fingerprint, else
     measured, and kept."""

@@ -1,14 +1,16 @@
 """What a job tells of itself while it runs, through files in JOB/_progress, so that any runner's workers can tell it.
 
-    a worker   TaskProgress.beat(...)   writes _progress/TASK.json, at most once a second (every 15 s on an object store)
-    the job    announce(...)            writes how many tasks and units there are
-    the parent read_progress(...)       adds up committed parts and running tasks: for the display and the watchdog
+a worker   TaskProgress.beat(...)   writes _progress/TASK.json, at most once a second (every 15 s on an object store)
+the job    announce(...)            writes how many tasks and units there are
+the parent read_progress(...)       adds up committed parts and running tasks: for the display and the watchdog
 """
 
+import json
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from pipelines import storage
@@ -38,13 +40,12 @@ class TaskProgress:
 def _write_unsynced(url: str, value: Any) -> None:
     """A progress file may be lost in a crash, so it is renamed into place without waiting for the disk."""
     filesystem, path = storage.split_url(url)
-    content = storage.json.dumps(value).encode()
+    content = json.dumps(value).encode()
     if storage.is_local(url):
-        temporary = f"{path}.{os.getpid()}{storage.TEMPORARY}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
+        temporary = Path(f"{path}.{os.getpid()}{storage.TEMPORARY}")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     else:
         filesystem.pipe_file(path, content)
 

@@ -39,18 +39,23 @@ class SourceEntry(_Settings):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     source: str = Field(description="an adapter's name; `pairmill sources` lists them")
-    paths: tuple[str, ...] = Field(min_length=1, description="files, folders, globs or URLs; package://NAME/... for packaged data")
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="files, folders, globs or URLs; package://NAME/... for packaged data"
+    )
 
     @field_validator("source")
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in source_names():
-            raise ValueError(f"no source named {name!r}{_nearest(name, source_names())}; `pairmill sources` lists them all")
+            raise ValueError(
+                f"no source named {name!r}{_nearest(name, source_names())}; `pairmill sources` lists them all"
+            )
         return name
 
     def adapter_settings(self) -> SourceSettings:
         """The adapter's settings model, checked. Raises pydantic.ValidationError."""
-        return load_source(self.source).Settings.model_validate(self.model_extra or {})
+        settings: SourceSettings = load_source(self.source).Settings.model_validate(self.model_extra or {})
+        return settings
 
     @property
     def label(self) -> str:
@@ -60,19 +65,30 @@ class SourceEntry(_Settings):
 class ExtractSettings(_Settings):
     """Files to pairs."""
 
-    split_bytes: int = Field(128 * 2**20, ge=1, description="files larger than this are read in several parts where their format allows")
+    split_bytes: int = Field(
+        128 * 2**20, ge=1, description="files larger than this are read in several parts where their format allows"
+    )
     max_quarantined_share: float = Field(
-        0.05, ge=0, le=1, description="the job fails when more than this share of a source's records cannot be read (and more than 10)"
+        0.05,
+        ge=0,
+        le=1,
+        description="the job fails when more than this share of a source's records cannot be read (and more than 10)",
     )
 
 
 class DedupSettings(_Settings):
     """Exact duplicates, caps, and the division into training and held-out documents."""
 
-    max_pairs_per_query: int = Field(1, ge=1, description="pairs kept of one query, per kind and language of the positive")
-    max_pairs_per_positive: int = Field(1, ge=1, description="pairs kept of one positive, per kind and language of the query")
+    max_pairs_per_query: int = Field(
+        1, ge=1, description="pairs kept of one query, per kind and language of the positive"
+    )
+    max_pairs_per_positive: int = Field(
+        1, ge=1, description="pairs kept of one positive, per kind and language of the query"
+    )
     held_out_share: float = Field(0.0, ge=0, lt=1, description="share of documents held out for evaluation")
-    held_out_sources: tuple[str, ...] = Field((), description="labels of the sources that documents are held out of; empty: all")
+    held_out_sources: tuple[str, ...] = Field(
+        (), description="labels of the sources that documents are held out of; empty: all"
+    )
     partitions: int = Field(0, ge=0, description="partitions of the shuffle; 0: by the number of rows")
 
 
@@ -80,9 +96,12 @@ class ScoreSettings(_Settings):
     """Relevance of the two sides: cosine of an encoder's vectors."""
 
     encoder: EncoderSettings
-    threshold: float = Field(0.43, ge=-1, le=1, description="pairs below are dropped; 0.43 is C-Pack's for Text2Vec (section 3.2)")
+    threshold: float = Field(
+        0.43, ge=-1, le=1, description="pairs below are dropped; 0.43 is C-Pack's for Text2Vec (section 3.2)"
+    )
     reads: tuple[str, ...] = Field(
-        (), description="languages the encoder can read (eng_Latn ...); pairs in others are kept and marked as not scored; empty: all"
+        (),
+        description="languages the encoder can read (eng_Latn ...); pairs in others are kept and marked as not scored; empty: all",
     )
 
 
@@ -91,8 +110,12 @@ class MineSettings(_Settings):
 
     encoder: EncoderSettings
     select: NegativeSettings = NegativeSettings()
-    within: Literal["kind", "all"] = Field("kind", description="a query looks for negatives among the passages of its kind, or all")
-    reads: tuple[str, ...] = Field((), description="languages the encoder can read; pairs in others get no mined negatives")
+    within: Literal["kind", "all"] = Field(
+        "kind", description="a query looks for negatives among the passages of its kind, or all"
+    )
+    reads: tuple[str, ...] = Field(
+        (), description="languages the encoder can read; pairs in others get no mined negatives"
+    )
 
 
 class PackJobSettings(_Settings):
@@ -102,7 +125,9 @@ class PackJobSettings(_Settings):
     packing: PackingSettings = PackingSettings()
     kinds: tuple[str, ...] = Field((), description="kinds that go into training; empty: all")
     languages: tuple[str, ...] = Field((), description="languages (both sides) that go into training; empty: all")
-    evaluation_kinds: tuple[str, ...] = Field((), description="kinds of held-out pairs that become the evaluation set; empty: all")
+    evaluation_kinds: tuple[str, ...] = Field(
+        (), description="kinds of held-out pairs that become the evaluation set; empty: all"
+    )
     export_flagembedding: bool = True
 
 
@@ -112,7 +137,9 @@ class EvaluateSettings(_Settings):
     data: tuple[str, ...] = Field((), description="BEIR-layout folders beside the held-out pairs")
     bm25: bool = True
     untrained: bool = True
-    encoder: EncoderSettings | None = Field(None, description="lengths and prompts for evaluation; default: the trained model's")
+    encoder: EncoderSettings | None = Field(
+        None, description="lengths and prompts for evaluation; default: the trained model's"
+    )
 
 
 class ReportSettings(_Settings):
@@ -174,7 +201,9 @@ def parse_recipe(text: str, path: str) -> Recipe:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no recipe: expected keys such as `name:` and `sources:`, found {type(content).__name__}.")
+        raise UserError(
+            f"{path} holds no recipe: expected keys such as `name:` and `sources:`, found {type(content).__name__}."
+        )
     if "name" not in content:
         content["name"] = Path(path).stem
     try:
@@ -185,13 +214,17 @@ def parse_recipe(text: str, path: str) -> Recipe:
         try:
             entry.adapter_settings()
         except ValidationError as error:
-            raise UserError(_explain(error, path, lines, load_source(entry.source).Settings, ("sources", number))) from None
+            raise UserError(
+                _explain(error, path, lines, load_source(entry.source).Settings, ("sources", number))
+            ) from None
         except SourceError as error:
             raise UserError(f"{path}: {error}") from None
     for job, needed in NEEDS.items():
         for other in needed:
             if getattr(recipe, job) is not None and getattr(recipe, other) is None:
-                raise UserError(f"{path}: `{job}` needs `{other}`; add `{other}: {{}}` to the recipe, with its settings.")
+                raise UserError(
+                    f"{path}: `{job}` needs `{other}`; add `{other}: {{}}` to the recipe, with its settings."
+                )
     return recipe
 
 
@@ -230,7 +263,9 @@ def _explain(
         name = ".".join(str(step) for step in place)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(model, problem["loc"][:-1])
-            problems.append(f"{where}: unknown setting `{name}`{_nearest(str(problem['loc'][-1]), known)} (known here: {', '.join(known)})")
+            problems.append(
+                f"{where}: unknown setting `{name}`{_nearest(str(problem['loc'][-1]), known)} (known here: {', '.join(known)})"
+            )
         elif problem["type"] == "missing":
             problems.append(f"{where}: `{name}` is missing")
         else:

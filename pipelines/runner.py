@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipelines.errors import UserError
 
 EMBEDDED: Final = "FnApiRunner"
-WORTH_PROCESSES_BYTES: Final = 256 * 2**20  # below this a second process's start-up costs more than it brings (docs/design.md)
+WORTH_PROCESSES_BYTES: Final = (
+    256 * 2**20
+)  # below this a second process's start-up costs more than it brings (docs/design.md)
 
 REFUSED: Final = {
     "DirectRunner": "Beam's DirectRunner tries to download the Prism runner and falls back to another engine when offline, so the engine would depend on the network. Leave --runner out (FnApiRunner), or name PrismRunner if you mean it.",
@@ -37,7 +39,9 @@ class RunnerSettings(BaseModel):
     runner: str = Field(EMBEDDED, description="a Beam runner by name, e.g. FlinkRunner; the default needs nothing else")
     mode: Literal["auto", "in_memory", "multi_processing"] = Field("auto", description="of the embedded runner")
     workers: int = Field(0, ge=0, description="worker processes of the embedded runner; 0: one a core")
-    options: tuple[str, ...] = Field((), description="further Beam options, passed through, e.g. --flink_master=host:8081")
+    options: tuple[str, ...] = Field(
+        (), description="further Beam options, passed through, e.g. --flink_master=host:8081"
+    )
     silence_seconds: float = Field(900.0, gt=0, description="a job without a sign of life for so long is ended")
 
 
@@ -59,7 +63,9 @@ def check_runner(settings: RunnerSettings) -> None:
         if "multi_threading" in option:
             raise UserError(f"{option} is refused: {REFUSED_MODE}")
         if "direct_running_mode" in option or "direct_num_workers" in option:
-            raise UserError(f"{option}: set runner.mode and runner.workers in the recipe (or --mode, --workers) instead.")
+            raise UserError(
+                f"{option}: set runner.mode and runner.workers in the recipe (or --mode, --workers) instead."
+            )
 
 
 def embedded_mode(settings: RunnerSettings, load: Load) -> tuple[str, int]:

@@ -81,7 +81,9 @@ class ShardWriter:
         if error is None:
             if self._pending_rows:
                 self._flush(self._pending_rows)
-            self._parquet.close()
+        else:
+            self._stream.discard()
+        self._parquet.close()
         self._exit.__exit__(kind, error, trace)
         if error is None:
             self.file = ShardFile(
@@ -216,7 +218,9 @@ def reconcile(
         with storage.open_for_reading(url) as stream:
             parquet = pq.ParquetFile(stream)
             if parquet.metadata.num_rows != file.rows:
-                raise JobFailed(f"{url} holds {parquet.metadata.num_rows} rows where {file.rows} were written: the disk or another writer changed it. Delete the job's folder and run again.")
+                raise JobFailed(
+                    f"{url} holds {parquet.metadata.num_rows} rows where {file.rows} were written: the disk or another writer changed it. Delete the job's folder and run again."
+                )
             if file.role in kept:
                 rows_out += file.rows
             elif file.role == REJECTS and file.rows:

@@ -43,7 +43,9 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     if is_local(folder):
         try:
             with os.scandir(folder) as entries:
-                return sorted(e.name for e in entries if e.is_file() and e.name.endswith(suffix) and TEMPORARY not in e.name)
+                return sorted(
+                    e.name for e in entries if e.is_file() and e.name.endswith(suffix) and TEMPORARY not in e.name
+                )
         except FileNotFoundError:
             return []
     filesystem, path = split_url(folder)
@@ -87,9 +89,12 @@ class HashingStream:
         self._hash = hashlib.sha256()
         self.bytes = 0
         self.closed = False
+        self._discarding = False
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
+        if self._discarding:
+            return view.nbytes
         self._hash.update(view)
         self.bytes += view.nbytes
         self._stream.write(view)
@@ -97,6 +102,10 @@ class HashingStream:
 
     def flush(self) -> None:
         self._stream.flush()
+
+    def discard(self) -> None:
+        """From here on writes go nowhere: the file is given up, and whoever writes it may still want to end it."""
+        self._discarding = True
 
     def close(self) -> None:
         """pyarrow closes what it writes to; the owner of the stream below closes that one."""
@@ -157,11 +166,6 @@ def _sync_folder(folder: Path) -> None:
 def write_json(url: str, value: Any) -> None:
     with atomic_write(url) as stream:
         stream.write(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n")
-
-
-def sha256_of(url: str) -> str:
-    with open_for_reading(url) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def remove_temporary_files(folder: str) -> None:

@@ -22,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.coders import Coder, registry
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import storage
 from pipelines.progress import TaskProgress, report_error
@@ -47,7 +49,7 @@ class RecordBatchCoder(Coder):
     def is_deterministic(self) -> bool:
         return True
 
-    def to_type_hint(self) -> type[pa.RecordBatch]:
+    def to_type_hint(self) -> Any:
         return pa.RecordBatch
 
 
@@ -76,7 +78,8 @@ class ReadShards(beam.PTransform):
             begin
             | "shards" >> beam.Create(self._shards)
             | "spread" >> beam.Reshuffle()
-            | "read" >> beam.FlatMap(_read_positions, self._columns, self._progress_folder).with_output_types(pa.RecordBatch)
+            | "read"
+            >> beam.FlatMap(_read_positions, self._columns, self._progress_folder).with_output_types(pa.RecordBatch)
         )
 
 
@@ -153,7 +156,7 @@ def _divide(
         yield number, arranged.slice(start, end - start)
 
 
-class _Spill(beam.DoFn):  # type: ignore[misc]
+class _Spill(beam.DoFn):
     """Collects a bundle's rows by partition in Arrow files and sends on (partition, file name)."""
 
     BUFFER_ROWS: Final = 500_000
@@ -175,9 +178,7 @@ class _Spill(beam.DoFn):  # type: ignore[misc]
 
     def finish_bundle(self) -> Iterator[Any]:
         for number, url in self._spill():
-            yield beam.utils.windowed_value.WindowedValue(
-                (number, url), beam.window.GlobalWindow().max_timestamp(), [beam.window.GlobalWindow()]
-            )
+            yield WindowedValue((number, url), GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
     def _spill(self) -> Iterator[tuple[int, str]]:
         for number, batches in self._buffers.items():
@@ -220,7 +221,7 @@ class WriteShards(beam.PTransform):
         )
 
 
-class _WriteTask(beam.DoFn):  # type: ignore[misc]
+class _WriteTask(beam.DoFn):
     def __init__(self, job: str, folder: str, write: Callable[[Task, TaskProgress], Part]) -> None:
         super().__init__()
         self._job, self._folder, self._write = job, folder, write
@@ -232,7 +233,11 @@ class _WriteTask(beam.DoFn):  # type: ignore[misc]
         try:
             part = self._write(task, progress)
         except Exception as error:
-            report_error(self._folder, type(error).__name__, f"{error}" if isinstance(error, ValueError) else traceback.format_exc())
+            report_error(
+                self._folder,
+                type(error).__name__,
+                f"{error}" if isinstance(error, ValueError) else traceback.format_exc(),
+            )
             raise
         Metrics.counter(self._job, "rows_in").inc(part.rows_in)
         Metrics.counter(self._job, "rows_out").inc(part.rows_out)

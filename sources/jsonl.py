@@ -9,7 +9,17 @@ import pyarrow as pa
 
 from sources.fields import ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
 from sources.json_array import ArrayReader, holds_array
-from sources.reading import Block, Fault, LineReader, LongRecord, Reader, RecordBlock, base_name, byte_splits, stored_size
+from sources.reading import (
+    Block,
+    Fault,
+    LineReader,
+    LongRecord,
+    Reader,
+    RecordBlock,
+    base_name,
+    byte_splits,
+    stored_size,
+)
 from sources.schema import QuarantineRows
 from sources.source import Extracted, Source, Split, extracted
 
@@ -109,7 +119,7 @@ class _Rows:
         keep = [index for index, row in enumerate(rows) if row not in wrong] if wrong else range(len(rows))
 
         def column(name: str | None) -> pa.Array | None:
-            values = None if name is None else required.get(name) or texts.get(name)
+            values = None if name is None else (required | texts).get(name)
             return None if values is None else _array([values[index] for index in keep] if wrong else values)
 
         ids = None
@@ -118,7 +128,7 @@ class _Rows:
         label = None
         if settings.label_field is not None:
             label = pa.array([_number(texts[settings.label_field][index]) for index in keep], pa.float32())
-        offsets = block.offsets[[rows[index] for index in keep]].tolist()
+        offsets = [int(block.offsets[rows[index]]) for index in keep]
         query, positive = column(settings.query), column(settings.positive)
         return Columns(
             query=query,
@@ -212,8 +222,10 @@ def _note_types(values: list[Any], rows: list[int], wrong: Bad) -> None:
             continue
         if type(value) is not list:
             wrong.setdefault(row, ("wrong_type", f"expected a text or a list of texts, found {_type_name(value)}"))
-        elif other := next((entry for entry in value if type(entry) is not str and entry is not None), None):
-            wrong.setdefault(row, ("wrong_type", f"expected a list of texts, found {_type_name(other)} in it"))
+            continue
+        for entry in value:
+            if type(entry) is not str and entry is not None:
+                wrong.setdefault(row, ("wrong_type", f"expected a list of texts, found {_type_name(entry)} in it"))
 
 
 def _note_two_lists(queries: list[Any], positives: list[Any], rows: list[int], wrong: Bad) -> None:

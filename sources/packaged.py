@@ -16,7 +16,9 @@ def resolve_package_path(path: str) -> str:
     package, _, inside = path.removeprefix(SCHEME).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{path}: no Python package named {package!r} is installed here; `pip install` it, or name a folder instead.")
+        raise ValueError(
+            f"{path}: no Python package named {package!r} is installed here; `pip install` it, or name a folder instead."
+        )
     if ".." in PurePosixPath(inside).parts:
         raise ValueError(f"{path}: `..` would leave the package {package!r}; name the file inside it directly.")
     return str(Path(spec.submodule_search_locations[0]) / inside)

@@ -468,7 +468,8 @@ class _LineCutter:
     def __init__(self, offset: int, number: int | None, max_line: int) -> None:
         self._offset, self._number, self._max_line = offset, number, max_line
         self.tail = b""  # the start of a line whose end has not come
-        self._dropped = 0  # bytes of it already dropped
+        self._dropped = 0  # bytes of it already dropped, after its first _head
+        self._head = min(EXCERPT, max_line)
 
     def cut(self, data: bytes, last: bool = False) -> Iterator[Block]:
         data = self.tail + data
@@ -476,13 +477,13 @@ class _LineCutter:
         lines, self.tail = data[:end], data[end:]
         if self._dropped and (lines or last):
             newline = lines.find(b"\n") + 1 or len(lines)
-            yield self._long(lines[:EXCERPT], self._dropped + newline - EXCERPT)
+            yield self._long(lines[: min(self._head, newline)], self._dropped + newline)
             lines, self._dropped = lines[newline:], 0
         if lines:
             yield from self._blocks(lines)
         if len(self.tail) > self._max_line:
-            self._dropped += len(self.tail) - EXCERPT
-            self.tail = self.tail[:EXCERPT]
+            self._dropped += len(self.tail) - self._head
+            self.tail = self.tail[: self._head]
 
     def _blocks(self, lines: bytes) -> Iterator[Block]:
         newlines = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
@@ -490,7 +491,9 @@ class _LineCutter:
         starts = starts[starts < len(lines)]
         ends = np.append(starts[1:], len(lines))
         begin = 0
-        for row in np.flatnonzero(ends - starts > self._max_line + 1).tolist():
+        sizes = ends - starts
+        sizes[: len(newlines)] -= 1
+        for row in np.flatnonzero(sizes > self._max_line).tolist():
             yield from self._block(lines, starts[begin:row], int(starts[row]))
             yield self._long(lines[starts[row] : starts[row] + EXCERPT], int(ends[row] - starts[row]))
             begin = row + 1

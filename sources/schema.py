@@ -118,6 +118,13 @@ _SPACE: Final = (
     "\\x{202f}\\x{205f}\\x{3000}"
 )
 _SPACES: Final = f" *[{_SPACE}][{_SPACE} ]*|  +"  # each run of white space that is not one plain space already
+_UNTIDY: Final = f"{_NO_TEXT}|  |^ | $|[{_SPACE}]"
+# Latin, Greek, Cyrillic, Arabic letters, punctuation, kana, Chinese, Hangul: characters that NFC leaves alone among themselves.
+_PLAIN: Final = (
+    "\\x{0}-\\x{2ff}\\x{388}-\\x{38a}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3ff}\\x{400}-\\x{482}\\x{48a}-\\x{52f}"
+    "\\x{621}-\\x{64a}\\x{660}-\\x{66d}\\x{1e00}-\\x{1eff}\\x{2010}-\\x{205e}\\x{3000}-\\x{3029}\\x{3041}-\\x{3096}"
+    "\\x{309d}-\\x{30ff}\\x{4e00}-\\x{9ffc}\\x{ac00}-\\x{d7a3}\\x{ff01}-\\x{ff5e}"
+)
 
 
 def normalise_text(texts: pa.Array) -> pa.Array:
@@ -126,7 +133,7 @@ def normalise_text(texts: pa.Array) -> pa.Array:
     `texts` is a string array of any length; nulls stay null. Idempotent. Most text needs nothing: one pass of a regular
     expression finds the rows that do, and only those are rewritten.
     """
-    dirty = pc.match_substring_regex(texts, pattern=_needs_work())
+    dirty = pc.or_(pc.match_substring_regex(texts, pattern=_UNTIDY), _loose(texts))
     if not pc.any(dirty).as_py():
         return texts
     return pc.replace_with_mask(texts, dirty.fill_null(False), _rewrite(texts.filter(dirty)))
@@ -141,17 +148,25 @@ def _rewrite(texts: pa.Array) -> pa.Array:
 
 def _compose(texts: pa.Array) -> pa.Array:
     """NFC by the standard library: Arrow's utf8_normalize(form="NFC") takes apart and does not compose (pyarrow 25)."""
-    loose = pc.match_substring_regex(texts, pattern=_not_composed())
+    loose = _loose(texts)
     if not pc.any(loose).as_py():
         return texts
     composed = [unicodedata.normalize("NFC", text) for text in texts.filter(loose).to_pylist()]
     return pc.replace_with_mask(texts, loose.fill_null(False), pa.array(composed, pa.string()))
 
 
-@cache
-def _needs_work() -> str:
-    """An expression that matches every text `_rewrite` would change (and a few that it would not)."""
-    return f"{_NO_TEXT}|  |^ | $|[{_SPACE}]|{_not_composed()}"
+def _loose(texts: pa.Array) -> pa.Array:
+    """Which texts NFC may change; null where the text is.
+
+    The full expression takes milliseconds to compile, so only texts with a character outside of the plain ranges see it.
+    """
+    if pc.all(pc.string_is_ascii(texts)).as_py() is not False:
+        return pc.if_else(pc.is_valid(texts), False, None)
+    strange = pc.match_substring_regex(texts, pattern=f"[^{_PLAIN}]")
+    if not pc.any(strange).as_py():
+        return strange
+    loose = pc.match_substring_regex(texts.filter(strange), pattern=_not_composed())
+    return pc.replace_with_mask(strange, strange.fill_null(False), loose)
 
 
 @cache
@@ -329,8 +344,12 @@ class QuarantineRows:
 
     def add(self, position: int, reason: str, excerpt: bytes | str, unit: str | None = None) -> None:
         """Keep one bad record; bytes that are not UTF-8 and control characters are shown as escapes."""
-        text = excerpt[: 4 * self.EXCERPT].decode("utf-8", "backslashreplace") if isinstance(excerpt, bytes) else excerpt
-        printable = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text[: self.EXCERPT])
+        text = (
+            excerpt[: 4 * self.EXCERPT].decode("utf-8", "backslashreplace") if isinstance(excerpt, bytes) else excerpt
+        )
+        printable = "".join(
+            c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text[: self.EXCERPT]
+        )
         self._rows.append(
             {
                 "source": self._source,

@@ -423,6 +423,18 @@ def choose_device_and_dtype(device: str = "auto", precision: str = "auto") -> "t
     return chosen, dtype
 
 
+def describe_device() -> str:
+    """What `choose_device_and_dtype` chooses here by itself, in words for a user."""
+    import torch
+
+    device, dtype = choose_device_and_dtype()
+    number = str(dtype).removeprefix("torch.")
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        return f"encoder on {torch.cuda.get_device_name(device)} ({device}, {memory:.0f} GiB) in {number}"
+    return f"encoder on the CPU ({torch.get_num_threads()} threads) in {number}"
+
+
 def cpu_computes_bf16() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware: AMX or AVX512-BF16 (read from /proc/cpuinfo)."""
     try:

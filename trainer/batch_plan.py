@@ -5,14 +5,15 @@ In:  per pair its group (data set, kind or language), length group, cluster of i
 Out: `BatchPlan.rows(step)`: for each rank the pair rows of that step and the negatives chosen for them.
 
 A batch holds pairs of one group and one length group (M3 section 3.4; FlagEmbedding research/BGE_M3/data.py never mixes
-files in a batch), and no two pairs of one query cluster or one positive cluster: one would be the other's false negative.
-A row that would conflict moves to a later batch of its epoch. Every epoch is shuffled anew from (seed, epoch); the
-generator's raw bits are used, whose stream numpy guarantees.
+files in a batch), and no two pairs of one query cluster or one positive cluster: one would be the other's false
+negative. A row that would conflict moves to a later batch of its epoch. Every epoch is shuffled anew from (seed,
+epoch); the generator's raw bits are used, whose stream numpy guarantees.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -105,8 +106,8 @@ class BatchPlan:
     ) -> None:
         if ranks > settings.smallest_batch:
             raise BatchPlanError(
-                f"smallest_batch is {settings.smallest_batch}, but there are {ranks} ranks, and each must get a pair. Set "
-                f"smallest_batch to at least {ranks}."
+                f"smallest_batch is {settings.smallest_batch}, but there are {ranks} ranks, and each must get a pair. "
+                f"Set smallest_batch to at least {ranks}."
             )
         self.columns, self.settings, self.seed, self.steps, self.ranks = columns, settings, seed, steps, ranks
         self._buckets = _buckets(columns)
@@ -116,8 +117,8 @@ class BatchPlan:
         self._first_steps = [0]  # of each epoch whose number of batches is known, and of the one after
         if self.epoch(0).batches == 0:
             raise BatchPlanError(
-                f"{len(columns.group)} pairs give no batch of at least {settings.smallest_batch} pairs of one group and "
-                f"length group with different queries and positives. Add data, or group by something coarser "
+                f"{len(columns.group)} pairs give no batch of at least {settings.smallest_batch} pairs of one group "
+                f"and length group with different queries and positives. Add data, or group by something coarser "
                 f"(group_by none)."
             )
 
@@ -130,7 +131,7 @@ class BatchPlan:
         rows = plan.rows[plan.offsets[index] : plan.offsets[index + 1]]
         negatives = _choose_negatives(self.columns.negatives[rows], self.settings.negatives, self.seed, step)
         cuts = [len(rows) * rank // self.ranks for rank in range(self.ranks + 1)]
-        return [RankRows(rows[low:high], negatives[low:high]) for low, high in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [RankRows(rows[low:high], negatives[low:high]) for low, high in pairwise(cuts)]
 
     def place(self, step: int) -> tuple[int, int]:
         """The epoch of `step`, and which of its batches it is.
@@ -253,7 +254,7 @@ def _place_one_by_one(wanted: Int64, queries: Int64, positives: Int64, size: int
             continue
         put(row, query, positive, batch)
         next_for_query[query] = next_for_positive[positive] = batch + 1
-    # No batch before these numbers can take the cluster: they only grow, so a frequent cluster is not searched for anew.
+    # No batch before these numbers can take the cluster. They only grow: a frequent cluster is not searched for anew.
     open_from = 0
     from_for_query: dict[int, int] = {}
     from_for_positive: dict[int, int] = {}

@@ -79,8 +79,8 @@ class Encoder:
         self._backbone = load_backbone(settings.model, pooling=settings.pooling, normalise=settings.normalise)
         self.device, self.dtype = choose_device_and_dtype(settings.device, settings.precision)
         # Weights in the computing type, not autocast: half the memory, no casts between layers; pooling stays in fp32.
-        self._model: Any = self._backbone.model
-        self._model.to(device=self.device, dtype=self.dtype)
+        model: Any = self._backbone.model
+        self._model = model.to(device=self.device, dtype=self.dtype)
         default = CPU_TOKENS_PER_BATCH if self.device.type == "cpu" else GPU_TOKENS_PER_BATCH
         self._tokens_per_batch = settings.tokens_per_batch or default
         self.dimension = self._backbone.hidden_size
@@ -184,6 +184,6 @@ class Encoder:
             raise EmbeddingError(f"Row {first_row + row} has no tokens: its text is empty. Leave such rows out.")
         raise EmbeddingError(
             f"The embedding of row {first_row + row} ({lengths[row]} tokens) is zero or not finite, as are "
-            f"{len(bad) - 1} more of its window. The model {self.settings.model} overflows in {self.dtype}: use precision "
-            f"fp32, or another model."
+            f"{len(bad) - 1} more of its window. The model {self.settings.model} overflows in {self.dtype}: use "
+            f"precision fp32, or another model."
         )

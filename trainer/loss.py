@@ -25,13 +25,13 @@ def info_nce(
 ) -> "torch.Tensor":
     """The mean over B queries of -log(exp(s(q, p*) / t) / sum over p in {p*, P'} of exp(s(q, p) / t)).
 
-    M3 equation 2 with dense scores, s(q, p) = <e_q, e_p>; C-Pack section 3.4 is the same with the roles of its sum's two
-    sides exchanged, which `symmetric` adds.
+    M3 equation 2 with dense scores, s(q, p) = <e_q, e_p>; C-Pack section 3.4 sums over the queries of
+    a passage instead of the passages of a query: the direction that `symmetric` adds.
 
     queries    [B, D], any float type; computed in fp32
-    passages   [B * (1 + n), D]: for each query its positive, then its n negatives; P' = all other queries' passages too
-    forbidden  bool [B, B * (1 + n)]: true where passage j is no negative of query i (the same passage as its positive or
-               of its cluster, another known positive, an empty slot); a query's own positive is never forbidden
+    passages   [B * (1 + n), D]: for each query its positive, then its n negatives; P' takes in the other queries' too
+    forbidden  bool [B, B * (1 + n)]: true where passage j is no negative of query i (the same passage as its positive
+               or of its cluster, another known positive, an empty slot); a query's own positive is never forbidden
     symmetric  bool [B]: for these pairs the loss is the mean of both directions, the other one from the positive to its
                query among all B queries; forbidden there as in the first direction
 
@@ -47,14 +47,14 @@ def info_nce(
             f"{tuple(queries.shape)}, passages {tuple(passages.shape)}, forbidden "
             f"{None if forbidden is None else tuple(forbidden.shape)}."
         )
-    # Autocast would compute the products in bf16, whose 8 bits a temperature of 0.02 turns into errors of 0.2 in a logit.
+    # Autocast would compute the products in bf16: divided by a temperature of 0.02, its rounding is 0.1 of a logit.
     with torch.autocast(queries.device.type, enabled=False):
         logits = queries.float() @ passages.float().T / temperature
         own = torch.arange(count, device=queries.device) * (len(passages) // count)
         if forbidden is not None:
-            allowed = forbidden.clone()
-            allowed[torch.arange(count, device=queries.device), own] = False
-            logits = logits.masked_fill(allowed, float("-inf"))
+            excluded = forbidden.clone()
+            excluded[torch.arange(count, device=queries.device), own] = False
+            logits = logits.masked_fill(excluded, float("-inf"))
         loss: torch.Tensor = cross_entropy(logits, own, reduction="none")
         if symmetric is not None:
             backward = cross_entropy(logits[:, own].T, torch.arange(count, device=queries.device), reduction="none")

@@ -7,7 +7,7 @@ Out: PACKED_PASSAGE and PACKED_PAIR batches that the trainer reads without token
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -78,7 +78,7 @@ class PackingSettings(BaseModel):
     @field_validator("length_edges")
     @classmethod
     def _edges_rise_from_zero(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
-        if not edges or edges[0] != 0 or any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+        if not edges or edges[0] != 0 or any(low >= high for low, high in pairwise(edges)):
             raise ValueError(f"length_edges must start at 0 and rise, as in (0, 500, 1000); found {edges}")
         return edges
 
@@ -255,6 +255,7 @@ def flagembedding_rows(
     query: pa.Array,
     positives: pa.Array,
     negatives: pa.Array,
+    *,
     positive_scores: pa.Array | None = None,
     negative_scores: pa.Array | None = None,
     prompt: str | None = None,

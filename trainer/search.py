@@ -13,7 +13,7 @@ reach the k best.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -25,6 +25,24 @@ _NORM_BLOCK: Final = 4096
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+_Arrays = TypeVar("_Arrays", "_Queries", "_Found")
+
+
+class _Queries(NamedTuple):
+    vectors: Floats  # [B, D]
+    errors: npt.NDArray[np.float64]  # [B]: how far a screened score can be from the true one
+
+
+class _Block(NamedTuple):
+    vectors: Floats  # [C, D]
+    first_row: int
+
+
+class _Found(NamedTuple):
+    """The best so far. Each line is a heap whose first entry is the worst kept."""
+
+    scores: Floats  # [B, k]
+    rows: Rows  # [B, k]
 
 
 def exact_top_k(
@@ -50,24 +68,26 @@ def exact_top_k(
         raise ValueError(f"k = {k}: a search for the best rows needs k of at least 1.")
     if queries.ndim != 2:
         raise ValueError(f"queries must be a [Q, D] array, found shape {queries.shape}.")
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    rows = np.full((len(queries), k), -1, np.int64)
-    parts = [slice(start, start + query_block) for start in range(0, len(queries), query_block)]
+    found = _Found(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
     errors = _error_bound(queries.shape[1]) * _norms(queries, "query", 0)
-    first_row = 0
+    parts = [slice(start, start + query_block) for start in range(0, len(queries), query_block)]
+    merge = _merge_on_cpu if device == "cpu" else _merge_on_device(device)
     with ThreadPoolExecutor(_cores(), "top-k") as threads:
-        merge = _merge_on_cpu if device == "cpu" else _merge_on_device(device)
         for block in _blocks(corpus, corpus_block, queries.shape[1]):
-            largest = float(_norms(block, "corpus", first_row).max())
+            largest = float(_norms(block.vectors, "corpus", block.first_row).max())
             for part in parts:
-                query_rows = np.ascontiguousarray(queries[part], np.float32)
-                merge(threads, query_rows, block, errors[part] * largest, first_row, scores[part], rows[part])
-            first_row += len(block)
+                vectors = np.ascontiguousarray(queries[part], np.float32)
+                merge(threads, _Queries(vectors, errors[part] * largest), block, _part(found, part))
     for part in parts:
-        order = np.lexsort((rows[part], -scores[part]), axis=1)
-        scores[part] = np.take_along_axis(scores[part], order, axis=1)
-        rows[part] = np.take_along_axis(rows[part], order, axis=1)
-    return scores, rows
+        order = np.lexsort((found.rows[part], -found.scores[part]), axis=1)
+        for best in found:
+            best[part] = np.take_along_axis(best[part], order, axis=1)
+    return found.scores, found.rows
+
+
+def _part(arrays: _Arrays, part: slice | Rows) -> _Arrays:
+    """The lines `part` of each array of a tuple of arrays."""
+    return type(arrays)(*(array[part] for array in arrays))  # type: ignore[arg-type]
 
 
 def _cores() -> int:
@@ -76,7 +96,8 @@ def _cores() -> int:
 
 def _blocks(
     corpus: npt.NDArray[Any] | Iterable[npt.NDArray[Any]], corpus_block: int, dimension: int
-) -> Iterator[Floats]:
+) -> Iterator[_Block]:
+    first_row = 0
     for array in [corpus] if isinstance(corpus, np.ndarray) else corpus:
         if array.ndim != 2 or array.shape[1] != dimension:
             raise ValueError(
@@ -84,7 +105,9 @@ def _blocks(
                 f"with the same model."
             )
         for start in range(0, len(array), corpus_block):
-            yield np.ascontiguousarray(array[start : start + corpus_block], np.float32)
+            vectors = np.ascontiguousarray(array[start : start + corpus_block], np.float32)
+            yield _Block(vectors, first_row)
+            first_row += len(vectors)
 
 
 def _norms(vectors: npt.NDArray[Any], what: str, first_row: int) -> npt.NDArray[np.float64]:
@@ -104,31 +127,56 @@ def _norms(vectors: npt.NDArray[Any], what: str, first_row: int) -> npt.NDArray[
 def _error_bound(dimension: int) -> float:
     """How far an fp32 inner product of two unit vectors, and the exact one rounded to float32, can be apart.
 
-    |computed - exact| <= gamma_D |x|.|y| with gamma_D = D u / (1 - D u), in whatever order the D products are summed.
+    |computed - exact| <= gamma_D |x|.|y| with gamma_D = D u / (1 - D u), in whatever order the D products are summed;
+    4 u more for the roundings of the exact one and of the thresholds it is compared with.
     """
-    rounding = (dimension + 2) * _UNIT_ROUNDOFF
+    rounding = (dimension + 4) * _UNIT_ROUNDOFF
     return 1.01 * rounding / (1 - rounding)  # 1.01: the norms are computed in fp32 themselves
 
 
-def _merge_on_cpu(
-    threads: ThreadPoolExecutor,
-    queries: Floats,
-    corpus: Floats,
-    errors: npt.NDArray[np.float64],
-    first_row: int,
-    scores: Floats,
-    rows: Rows,
-) -> None:
-    """Bring the rows of one corpus block [C, D] into the best so far, `scores` and `rows` [B, k], of queries [B, D].
-
-    Each line of `scores` and `rows` is a heap whose first entry is the worst kept.
-    """
-    screened = queries @ corpus.T
+def _merge_on_cpu(threads: ThreadPoolExecutor, queries: _Queries, block: _Block, found: _Found) -> None:
+    """Bring the rows of one corpus block into the best found so far for one block of queries."""
+    screened = queries.vectors @ block.vectors.T
     _in_threads(
-        threads,
-        len(queries),
-        lambda part: _scan(screened[part], queries[part], corpus, errors[part], first_row, scores[part], rows[part]),
+        threads, len(screened), lambda part: _scan(screened[part], _part(queries, part), block, _part(found, part))
     )
+
+
+def _merge_on_device(device: str) -> Callable[[ThreadPoolExecutor, _Queries, _Block, _Found], None]:
+    """As `_merge_on_cpu`, with the matrix product and a first choice of candidates on a torch device."""
+    import torch
+
+    resident: dict[int, torch.Tensor] = {}  # the corpus block at hand, by the number of its first row
+
+    def merge(threads: ThreadPoolExecutor, queries: _Queries, block: _Block, found: _Found) -> None:
+        if block.first_row not in resident:
+            resident.clear()
+            resident[block.first_row] = torch.from_numpy(block.vectors).to(device)
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")  # TF32 would break the error bound
+        try:
+            screened = torch.from_numpy(queries.vectors).to(device) @ resident[block.first_row].T
+        finally:
+            torch.set_float32_matmul_precision(precision)
+        width = min(found.scores.shape[1] + _DEVICE_SLACK, len(block.vectors))
+        best, columns = (tensor.cpu().numpy() for tensor in torch.topk(screened, width, dim=1))
+        before = _Found(found.scores.copy(), found.rows.copy())
+        _in_threads(
+            threads,
+            len(best),
+            lambda part: _merge_candidates(best[part], columns[part], _part(queries, part), block, _part(found, part)),
+        )
+        if width == len(block.vectors):
+            return
+        # Where even the last candidate could be among the k best, rows that were not handed over could be too.
+        doubtful = np.flatnonzero(best[:, -1] + queries.errors >= found.scores[:, 0])
+        if len(doubtful):
+            kept = _part(before, doubtful)
+            all_scores = screened[torch.from_numpy(doubtful).to(device)].cpu().numpy()
+            _scan(all_scores, _part(queries, doubtful), block, kept)
+            found.scores[doubtful], found.rows[doubtful] = kept
+
+    return merge
 
 
 def _in_threads(threads: ThreadPoolExecutor, count: int, work: Callable[[slice], None]) -> None:
@@ -137,106 +185,58 @@ def _in_threads(threads: ThreadPoolExecutor, count: int, work: Callable[[slice],
         done.result()
 
 
-def _merge_on_device(device: str) -> Callable[..., None]:
-    """As `_merge_on_cpu`, with the matrix product and a first choice of candidates on a torch device."""
-    import torch
-
-    resident: dict[int, torch.Tensor] = {}  # the corpus block at hand, by the number of its first row
-
-    def merge(
-        threads: ThreadPoolExecutor,
-        queries: Floats,
-        corpus: Floats,
-        errors: npt.NDArray[np.float64],
-        first_row: int,
-        scores: Floats,
-        rows: Rows,
-    ) -> None:
-        if first_row not in resident:
-            resident.clear()
-            resident[first_row] = torch.from_numpy(corpus).to(device)
-        precision = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")  # TF32 would break the error bound
-        try:
-            screened = torch.from_numpy(queries).to(device) @ resident[first_row].T
-        finally:
-            torch.set_float32_matmul_precision(precision)
-        width = min(scores.shape[1] + _DEVICE_SLACK, len(corpus))
-        best, columns = (tensor.cpu().numpy() for tensor in torch.topk(screened, width, dim=1))
-        before = scores.copy(), rows.copy()
-        _in_threads(
-            threads,
-            len(queries),
-            lambda part: _merge_candidates(
-                best[part], columns[part], queries[part], corpus, errors[part], first_row, scores[part], rows[part]
-            ),
-        )
-        # Where even the last candidate could be among the k best, rows that were not handed over could be too.
-        doubtful = np.flatnonzero((width < len(corpus)) & (best[:, -1] + errors >= scores[:, 0]))
-        if len(doubtful):
-            kept_scores, kept_rows = before[0][doubtful], before[1][doubtful]
-            all_scores = screened[torch.from_numpy(doubtful).to(device)].cpu().numpy()
-            _scan(all_scores, queries[doubtful], corpus, errors[doubtful], first_row, kept_scores, kept_rows)
-            scores[doubtful], rows[doubtful] = kept_scores, kept_rows
-
-    return merge
-
-
 # Compiled in each process (about a second) rather than cached: a cache needs a folder that can be written.
 @numba.njit(nogil=True)
-def _scan(
-    screened: Floats,
-    queries: Floats,
-    corpus: Floats,
-    errors: npt.NDArray[np.float64],
-    first_row: int,
-    scores: Floats,
-    rows: Rows,
-) -> None:
+def _scan(screened: Floats, queries: _Queries, block: _Block, found: _Found) -> None:
+    """Offer every row of the block whose screened score [B, C] allows it."""
     for query in range(screened.shape[0]):
+        scores, rows, error = found.scores[query], found.rows[query], queries.errors[query]
+        # The k best screened scores come first, without inner products: no row 2 errors below them is among the best.
+        best = np.full(len(scores), -np.inf, np.float32)
+        unused = np.zeros(len(scores), np.int64)
+        least = np.float32(scores[0] - error)
         for column in range(screened.shape[1]):
-            if screened[query, column] + errors[query] >= scores[query, 0]:
-                score = _inner_product(queries[query], corpus[column])
-                _offer(scores[query], rows[query], score, first_row + column)
+            if screened[query, column] >= least:
+                _offer(best, unused, screened[query, column], 0)
+                least = max(least, best[0])
+        least = np.float32(max(scores[0] - error, best[0] - 2 * error))
+        for column in range(screened.shape[1]):
+            if screened[query, column] >= least:
+                score = _inner_product(queries.vectors[query], block.vectors[column])
+                _offer(scores, rows, score, block.first_row + column)
+                least = max(least, np.float32(scores[0] - error))
 
 
 @numba.njit(nogil=True)
-def _merge_candidates(
-    best: Floats,
-    columns: Rows,
-    queries: Floats,
-    corpus: Floats,
-    errors: npt.NDArray[np.float64],
-    first_row: int,
-    scores: Floats,
-    rows: Rows,
-) -> None:
+def _merge_candidates(best: Floats, columns: Rows, queries: _Queries, block: _Block, found: _Found) -> None:
+    """Offer the candidates [B, m] of the block: their screened scores `best` and their places `columns` in it."""
     for query in range(best.shape[0]):
+        scores, rows = found.scores[query], found.rows[query]
         for place in range(best.shape[1]):
-            if best[query, place] + errors[query] >= scores[query, 0]:
+            if best[query, place] + queries.errors[query] >= scores[0]:
                 column = columns[query, place]
-                score = _inner_product(queries[query], corpus[column])
-                _offer(scores[query], rows[query], score, first_row + column)
+                score = _inner_product(queries.vectors[query], block.vectors[column])
+                _offer(scores, rows, score, block.first_row + column)
 
 
 @numba.njit(nogil=True)
 def _inner_product(left: Floats, right: Floats) -> np.float32:
-    """Float64 sums of the (exact) float64 products in eight lanes, added in one fixed order, rounded to float32."""
-    lanes = np.zeros(8, np.float64)
-    whole = len(left) // 8 * 8
-    for start in range(0, whole, 8):
-        for lane in range(8):
-            lanes[lane] += np.float64(left[start + lane]) * np.float64(right[start + lane])
+    """Float64 sums of the (exact) float64 products in four lanes, added in one fixed order, rounded to float32."""
+    first = second = third = fourth = 0.0
+    whole = len(left) // 4 * 4
+    for start in range(0, whole, 4):
+        first += np.float64(left[start]) * np.float64(right[start])
+        second += np.float64(left[start + 1]) * np.float64(right[start + 1])
+        third += np.float64(left[start + 2]) * np.float64(right[start + 2])
+        fourth += np.float64(left[start + 3]) * np.float64(right[start + 3])
     for index in range(whole, len(left)):
-        lanes[index - whole] += np.float64(left[index]) * np.float64(right[index])
-    even = (lanes[0] + lanes[4]) + (lanes[2] + lanes[6])
-    odd = (lanes[1] + lanes[5]) + (lanes[3] + lanes[7])
-    return np.float32(even + odd)
+        first += np.float64(left[index]) * np.float64(right[index])
+    return np.float32((first + second) + (third + fourth))
 
 
 @numba.njit(nogil=True)
 def _offer(scores: Floats, rows: Rows, score: np.float32, row: int) -> None:
-    """Take (score, row) into the heap in place of its worst entry, if it is better: larger, or equal and of lower row."""
+    """Put (score, row) in place of the worst entry of the heap if it is better: larger, or equal and of lower row."""
     if score < scores[0] or (score == scores[0] and row > rows[0]):
         return
     place, size = 0, len(scores)

@@ -201,8 +201,8 @@ def _shards(folder: Path, part: str) -> list[Path]:
     files = sorted((folder / part).glob("*.parquet"))
     if not files:
         raise TrainingDataError(
-            f"{folder / part} holds no *.parquet files. --data names the output folder of the pack job, with pairs/ and "
-            f"passages/ in it: run pack first, or correct the path."
+            f"{folder / part} holds no *.parquet files. --data names the output folder of the pack job, with pairs/ "
+            f"and passages/ in it: run pack first, or correct the path."
         )
     return files
 
@@ -263,8 +263,8 @@ def _read_pairs(files: list[Path]) -> dict[str, Any]:
     columns = _read_columns(files, PACKED_PAIR, PACKED_PAIR.names)
     if not len(columns["positive"]):
         raise TrainingDataError(
-            f"{files[0].parent} holds no pairs at all, so there is nothing to train on. The manifests of the jobs before "
-            f"pack say where the rows were dropped, and why."
+            f"{files[0].parent} holds no pairs at all, so there is nothing to train on. The manifests of the jobs "
+            f"before pack say where the rows were dropped, and why."
         )
     _check_lengths(columns["query_token_ids"], columns["query_length"], files, "query_token_ids")
     counts, scores = columns["negatives"].lengths, columns["negative_scores"].lengths

@@ -82,7 +82,9 @@ def execute(job: Job) -> Outcome:
     progress_files.announce(job.folder, names, "comparing")
     if not all(is_committed(job.folder, name, job.fingerprint) for name in names):
         partitions = settings.partitions or max(1, min(512, -(-rows // ROWS_PER_PARTITION)))
-        divide = partial(held_out_documents, seed=job.recipe.seed, share=settings.held_out_share, sources=settings.held_out_sources)
+        divide = partial(
+            held_out_documents, seed=job.recipe.seed, share=settings.held_out_share, sources=settings.held_out_sources
+        )
         write = partial(write_deduplicated, job.folder, divide)
         steps = _Steps(settings, partitions, spill_folder(job.runner, job.folder), job.fingerprint, divide)
         build = partial(_build, job.folder, urls, names, steps, write, SHARD_BITS)
@@ -96,8 +98,16 @@ def execute(job: Job) -> Outcome:
 class _Steps:
     """What the steps of the pipeline are set to."""
 
-    def __init__(self, settings: DedupSettings, partitions: int, spill: str | None, fingerprint: str, divide: Any) -> None:
-        self.settings, self.partitions, self.spill, self.fingerprint, self.divide = settings, partitions, spill, fingerprint, divide
+    def __init__(
+        self, settings: DedupSettings, partitions: int, spill: str | None, fingerprint: str, divide: Any
+    ) -> None:
+        self.settings, self.partitions, self.spill, self.fingerprint, self.divide = (
+            settings,
+            partitions,
+            spill,
+            fingerprint,
+            divide,
+        )
 
 
 def _build(
@@ -108,12 +118,11 @@ def _build(
     from pipelines.transforms import Exchange, ReadShards, WriteShards, hash_partition, shard_partition
 
     def exchange(label: str) -> Any:
-        spill = storage.join(steps.spill, label.split()[-1]) if steps.spill else None
+        spill = storage.join(steps.spill, label.rsplit(maxsplit=1)[-1]) if steps.spill else None
         return label >> Exchange(hash_partition("key", steps.partitions), steps.partitions, spill)
 
     def decide(label: str, function: Any, *arguments: Any) -> Any:
-        split = beam.FlatMapTuple(_tagged, function, *arguments)
-        return label >> split.with_outputs("verdicts", "markers", main="kept")
+        return label >> beam.FlatMap(_tagged, function, *arguments).with_outputs("verdicts", "markers", main="kept")
 
     signatures = (
         pipeline
@@ -122,16 +131,28 @@ def _build(
     )
     distinct = signatures | exchange("by pair") | decide("distinct pairs", drop_duplicate_pairs)
     by_query = (
-        (distinct.kept | "key query" >> beam.Map(with_key, "query_key").with_output_types(pa.RecordBatch), distinct.markers)
+        (
+            distinct.kept | "key query" >> beam.Map(with_key, "query_key").with_output_types(pa.RecordBatch),
+            distinct.markers,
+        )
         | "with query markers" >> beam.Flatten()
         | exchange("by query")
         | decide("cap queries", drop_leaks_and_cap, "query_cap", "query_cap_key", steps.settings.max_pairs_per_query)
     )
     by_positive = (
-        (by_query.kept | "key positive" >> beam.Map(with_key, "positive_key").with_output_types(pa.RecordBatch), distinct.markers)
+        (
+            by_query.kept | "key positive" >> beam.Map(with_key, "positive_key").with_output_types(pa.RecordBatch),
+            distinct.markers,
+        )
         | "with positive markers" >> beam.Flatten()
         | exchange("by positive")
-        | decide("cap positives", drop_leaks_and_cap, "positive_cap", "positive_cap_key", steps.settings.max_pairs_per_positive)
+        | decide(
+            "cap positives",
+            drop_leaks_and_cap,
+            "positive_cap",
+            "positive_cap_key",
+            steps.settings.max_pairs_per_positive,
+        )
     )
     owners = by_positive.kept | "own passages" >> beam.Map(passage_owners).with_output_types(pa.RecordBatch)
     every_shard = pipeline | "every shard" >> beam.Create(
@@ -140,23 +161,25 @@ def _build(
     _ = (
         (distinct.verdicts, by_query.verdicts, by_positive.verdicts, owners, every_shard)
         | "all verdicts" >> beam.Flatten()
-        | "by shard" >> Exchange(shard_partition, len(urls), storage.join(steps.spill, "shard") if steps.spill else None)
-        | "tasks" >> beam.MapTuple(_task, urls, names, steps.fingerprint)
+        | "by shard"
+        >> Exchange(shard_partition, len(urls), storage.join(steps.spill, "shard") if steps.spill else None)
+        | "tasks" >> beam.Map(_task, urls, names, steps.fingerprint)
         | WriteShards("dedup", folder, write)
     )
 
 
-def _task(shard: int, verdicts: pa.Table, urls: list[str], names: list[str], fingerprint: str) -> Any:
+def _task(partition: tuple[int, pa.Table], urls: list[str], names: list[str], fingerprint: str) -> Any:
     from pipelines.transforms import Task
 
+    shard, verdicts = partition
     return Task(names[shard], fingerprint, (urls[shard], verdicts))
 
 
-def _tagged(partition: int, table: pa.Table, function: Any, *arguments: Any) -> Iterator[Any]:
+def _tagged(partition: tuple[int, pa.Table], function: Any, *arguments: Any) -> Iterator[Any]:
     """Run one decision on one partition: kept signatures to the main output, verdicts and markers to their tags."""
     from apache_beam.pvalue import TaggedOutput
 
-    kept, verdicts, markers = function(table.combine_chunks(), *arguments)
+    kept, verdicts, markers = function(partition[1].combine_chunks(), *arguments)
     yield from (batch for batch in kept.combine_chunks().to_batches() if batch.num_rows)
     for tag, rows in (("verdicts", verdicts), ("markers", markers)):
         yield from (TaggedOutput(tag, batch) for batch in rows.to_batches() if batch.num_rows)
@@ -169,7 +192,10 @@ def held_out_documents(batch: pa.RecordBatch, *, seed: int, share: float, source
         return pa.repeat(pa.scalar(False), rows)
     documents = batch["document_id"].dictionary_encode()
     limit = int(share * 2**64)
-    chosen = [xxhash.xxh3_64_intdigest(f"{seed}\x00{document}") < limit for document in documents.dictionary.to_pylist()]
+    chosen = [
+        xxhash.xxh3_64_intdigest(f"{seed}\x00{document}".encode()) < limit
+        for document in documents.dictionary.to_pylist()
+    ]
     held_out = pa.array(chosen, pa.bool_()).take(documents.indices)
     return pc.and_(held_out, pc.is_in(batch["source"], pa.array(list(sources), pa.string()))) if sources else held_out
 
@@ -197,7 +223,9 @@ def signature_rows(batch: pa.RecordBatch, divide: Any) -> pa.RecordBatch:
 
 
 def _combined(*columns: pa.Array) -> pa.Array:
-    joined = pc.binary_join_element_wise(*(column.cast(pa.binary()) for column in columns), pa.scalar(b"\x00", pa.binary()))
+    joined = pc.binary_join_element_wise(
+        *(column.cast(pa.binary()) for column in columns), pa.scalar(b"\x00", pa.binary())
+    )
     return pa.array([xxhash.xxh3_128_digest(value) for value in joined.to_pylist()], _KEY)
 
 

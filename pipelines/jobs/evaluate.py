@@ -24,7 +24,9 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
         inputs.append({"job": "train", "fingerprint": finished(run, "train").fingerprint})
     for folder in recipe.evaluate.data:
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        inputs += [{"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns} for path in files]
+        inputs += [
+            {"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns} for path in files
+        ]
     return Plan(settings_dump(recipe.evaluate) | {"base": recipe.pack.model}, inputs)
 
 
@@ -39,10 +41,13 @@ def execute(job: Job) -> Outcome:
             "There is nothing to evaluate on: no pair was held out and evaluate.data names no folder. Set dedup.held_out_share, or name BEIR-layout folders."
         )
     models = _models(job, settings)
-    announce(job.folder, [f"{name} on {data}" for data in folders for name in [*models, *(["bm25"] if settings.bm25 else [])]])
+    announce(
+        job.folder,
+        [f"{name} on {folder}" for folder in folders for name in [*models, *(["bm25"] if settings.bm25 else [])]],
+    )
     rows: list[dict[str, Any]] = []
-    for data, folder in folders.items():
-        collection = load_beir(folder, name=data)
+    for folder in folders:
+        collection = load_beir(folder)
         for name, path in models.items():
             TaskProgress(job.folder, f"{name}-{len(rows)}").beat(0)
             rows += evaluate_encoder(_encoder(settings, path, job), collection, model=name)
@@ -52,12 +57,9 @@ def execute(job: Job) -> Outcome:
     return Outcome([], {"metrics": rows})
 
 
-def _evaluation_folders(job: Job, settings: EvaluateSettings) -> dict[str, str]:
-    folders = {}
+def _evaluation_folders(job: Job, settings: EvaluateSettings) -> list[str]:
     held_out = storage.join(job.run.job("pack"), EVALUATION)
-    if storage.exists(held_out):
-        folders["held_out"] = local_path(held_out)
-    return folders | {Path(folder).name: folder for folder in settings.data}
+    return [*([local_path(held_out)] if storage.exists(held_out) else []), *settings.data]
 
 
 def _models(job: Job, settings: EvaluateSettings) -> dict[str, str]:

@@ -36,7 +36,10 @@ _SCHEMAS = {
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
-    settings = {"split_bytes": recipe.extract.split_bytes, "max_quarantined_share": recipe.extract.max_quarantined_share}
+    settings = {
+        "split_bytes": recipe.extract.split_bytes,
+        "max_quarantined_share": recipe.extract.max_quarantined_share,
+    }
     entries = [entry.model_dump(mode="json", exclude={"paths"}) for entry in recipe.sources]
     inputs = [
         {"source": number, "path": identity} | _state(path)
@@ -52,7 +55,11 @@ def input_files(entry: SourceEntry) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
-        fixed = re.split(r"[*?\[]", resolved, maxsplit=1)[0].rpartition("/")[0] if re.search(r"[*?\[]", resolved) else resolved
+        fixed = (
+            re.split(r"[*?\[]", resolved, maxsplit=1)[0].rpartition("/")[0]
+            if re.search(r"[*?\[]", resolved)
+            else resolved
+        )
         for path in expand_paths([resolved]):
             identity = path.removeprefix(fixed).strip("/") or path.rsplit("/", 1)[-1]
             found.setdefault(identity if identity not in found else path, path)
@@ -77,7 +84,7 @@ def execute(job: Job) -> Outcome:
         for identity, path in input_files(entry):
             state = _state(path)
             for index, split in enumerate(source.splits(path, settings, job.recipe.extract.split_bytes)):
-                name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity)[:8]}-{index:05d}"
+                name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity.encode())[:8]}-{index:05d}"
                 key = fingerprint(
                     version=VERSION,
                     schema=schema.SCHEMA_VERSION,
@@ -153,4 +160,3 @@ def _first_quarantined(folder: str, parts: list[Part]) -> str:
                 row = next(read_batches(storage.join(folder, file.path))).to_pylist()[0]
                 return f"{row['file']}, {row['unit']} {row['position']}: {row['reason']}: {row['excerpt'][:80]!r}"
     raise AssertionError("quarantined records without a quarantine shard")
-

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from filters.decide import REASONS as DECISIONS
-from filters.decide import FilterSettings, decide
+from filters.decide import Family, FilterSettings, decide
 from filters.measure import measure, record_languages
 from pipelines import storage
 from pipelines.job import PAIRS, Job, Outcome, Plan, pair_plan, pairs_before
@@ -24,7 +24,9 @@ from sources import schema
 
 VERSION = 1
 REASONS = dict(DECISIONS)
-ALL_FAMILIES: Final = frozenset({"text", "likeness", "language"})  # whatever is on now, another threshold may be later
+ALL_FAMILIES: Final[frozenset[Family]] = frozenset(
+    {"text", "likeness", "language"}
+)  # whatever is on now, another threshold may be later
 
 _SCHEMAS = {PAIRS: schema.PAIR, REJECTS: schema.REJECT}
 

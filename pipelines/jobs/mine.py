@@ -44,6 +44,7 @@ MINED_SCHEMA: Final = pa.schema(
 )
 _EMBEDDINGS: Final = "_embeddings"
 _EMPTY: Final = np.zeros(0, np.int64)
+_ID: Final = np.dtype([("high", "u8"), ("low", "u8")])
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
@@ -62,29 +63,28 @@ def execute(job: Job) -> Outcome:
     before = pairs_before(job.recipe, job.run, "mine")
     dedup = job.manifest("dedup")
     passages = dedup.files_of(PASSAGES)
+    pair_urls = tuple(storage.join(job.run.job(before.job), file.path) for file in before.files_of(PAIRS))
+    passage_urls = tuple(storage.join(job.run.job("dedup"), file.path) for file in passages)
+    members = MemberFiles(passage_urls, pair_urls, settings.within, settings.reads)
     encoding = [
         Task(
             f"encode-{_stem(file.path)}",
             fingerprint(
                 version=VERSION,
-                input=file.sha256,
+                inputs=job.plan.inputs,  # the pairs say which passages are wanted
                 encoder=settings.encoder.model_dump(mode="json"),
                 model=job.plan.settings["model_fingerprint"],
+                reads=settings.reads,
             ),
             storage.join(job.run.job("dedup"), file.path),
         )
         for file in passages
     ]
     size = sum(file.bytes for file in passages)
-    embedded = job.run_tasks(encoding, partial(write_embeddings, job.folder, settings), bytes_to_read=size, encoder=True)
-    corpus = CorpusFiles(
-        folder=job.folder,
-        passages=tuple(storage.join(job.run.job("dedup"), file.path) for file in passages),
-        embeddings=tuple(storage.join(job.folder, _EMBEDDINGS, f"{task.name}.npy") for task in encoding),
-        pairs=tuple(storage.join(job.run.job(before.job), file.path) for file in before.files_of(PAIRS)),
-        within=settings.within,
-        reads=settings.reads,
+    embedded = job.run_tasks(
+        encoding, partial(write_embeddings, job.folder, settings, members), bytes_to_read=size, encoder=True
     )
+    corpus = CorpusFiles(members, tuple(storage.join(job.folder, _EMBEDDINGS, f"{task.name}.npy") for task in encoding))
     mining = [
         Task(_stem(file.path), job.fingerprint, storage.join(job.run.job(before.job), file.path))
         for file in before.files_of(PAIRS)
@@ -106,40 +106,48 @@ def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].removesuffix(".parquet")
 
 
-def write_embeddings(folder: str, settings: MineSettings, task: Any, progress: TaskProgress) -> Part:
-    """Encode one passage shard; float32[rows, dimensions]."""
+def write_embeddings(
+    folder: str, settings: MineSettings, files: "MemberFiles", task: Any, progress: TaskProgress
+) -> Part:
+    """Encode the passages of one shard that belong to a pair the encoder reads; float32[rows, dimensions], zeros else."""
     encoder = load_encoder(settings.encoder.model_dump_json())
-    vectors, rows = [], 0
+    members = load_members(files)
+    wanted = np.zeros(len(members.ids), bool)
+    for rows in members.of_kind.values():
+        wanted[rows] = True
+    matrices, done, encoded = [], 0, 0
     for batch in read_batches(task.payload):
-        vectors.append(encoder.encode(batch["text"], "passage").astype(np.float32))
-        rows += batch.num_rows
-        progress.beat(rows)
-    matrix = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+        chosen = wanted[members.rows_of(batch["passage_id"])]
+        vectors = encoder.encode(batch["text"].filter(pa.array(chosen)), "passage") if chosen.any() else None
+        matrix = np.zeros((batch.num_rows, encoder.dimension), np.float32)
+        if vectors is not None:
+            matrix[chosen] = vectors
+        matrices.append(matrix)
+        done, encoded = done + batch.num_rows, encoded + int(chosen.sum())
+        progress.beat(done)
+    matrix = np.concatenate(matrices) if matrices else np.zeros((0, encoder.dimension), np.float32)
     with storage.atomic_write(storage.join(folder, _EMBEDDINGS, f"{task.name}.npy")) as stream:
         np.lib.format.write_array(stream, matrix, allow_pickle=False)
-    return commit_part(folder, task.name, task.fingerprint, [], Tally(), [], details={"encoded": rows})
+    return commit_part(folder, task.name, task.fingerprint, [], Tally(), [], details={"encoded": encoded})
 
 
 @dataclass(frozen=True)
-class CorpusFiles:
-    """Where the passages, their vectors and the pairs that lead to them lie."""
+class MemberFiles:
+    """Where the passages and the pairs that lead to them lie, and which pairs count."""
 
-    folder: str
     passages: tuple[str, ...]
-    embeddings: tuple[str, ...]
     pairs: tuple[str, ...]
     within: str
     reads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Members:
     """The passages by row number, and which of them belong to which kind and document."""
 
-    ids: np.ndarray[Any, Any]  # void16[passages], sorted
+    ids: np.ndarray[Any, Any]  # (high, low) uint64 pairs, sorted
     rows: np.ndarray[Any, Any]  # int64[passages]: the row number of each id
-    vectors: np.ndarray[Any, Any]  # float32[passages, dimensions]
-    members: dict[str, np.ndarray[Any, Any]]  # kind -> sorted int64 rows
+    of_kind: dict[str, np.ndarray[Any, Any]]  # kind -> sorted int64 rows
     documents: np.ndarray[Any, Any]  # uint64[occurrences], sorted: hash of the document
     document_rows: np.ndarray[Any, Any]  # int64[occurrences]: a passage in it
 
@@ -156,34 +164,37 @@ class Corpus:
         return counts, self.document_rows[index]
 
 
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The passages and their vectors, in the same order."""
+
+    members: MemberFiles
+    embeddings: tuple[str, ...]
+
+
 def _void(ids: pa.Array) -> np.ndarray[Any, Any]:
     """binary(16)[n] -> big-endian pairs that sort as bytes do."""
     raw = np.frombuffer(ids.buffers()[1], ">u8").reshape(-1, 2)[ids.offset : ids.offset + len(ids)]
-    return np.ascontiguousarray(raw.astype("u8")).view([("high", "u8"), ("low", "u8")]).reshape(-1)
+    return np.ascontiguousarray(raw.astype("u8")).view(_ID).reshape(-1)
 
 
 def document_hashes(documents: pa.Array) -> np.ndarray[Any, Any]:
     """uint64[n]: a hash of each document id."""
     encoded = documents.dictionary_encode()
-    hashes = np.array([xxhash.xxh3_64_intdigest(name) for name in encoded.dictionary.to_pylist()], np.uint64)
+    hashes = np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()], np.uint64)
     result: np.ndarray[Any, Any] = hashes[encoded.indices.to_numpy()]
     return result
 
 
 @cache
-def load_corpus(files: CorpusFiles) -> Corpus:
-    """One corpus a process."""
+def load_members(files: MemberFiles) -> Members:
+    """One copy a process."""
     ids = [_void(batch["passage_id"]) for url in files.passages for batch in read_batches(url, ["passage_id"])]
-    all_ids = np.concatenate(ids) if ids else np.zeros(0, [("high", "u8"), ("low", "u8")])
-    order = np.argsort(all_ids, order=("high", "low"))
+    all_ids = np.concatenate(ids) if ids else np.zeros(0, _ID)
+    order = np.argsort(all_ids, order=("high", "low")).astype(np.int64)
     sorted_ids = all_ids[order]
-    matrices = []
-    for url in files.embeddings:
-        with storage.open_for_reading(url) as stream:
-            matrices.append(np.lib.format.read_array(stream, allow_pickle=False))
-    vectors = np.concatenate([m for m in matrices if m.size]) if any(m.size for m in matrices) else np.zeros((0, 1), np.float32)
     kinds: dict[str, list[np.ndarray[Any, Any]]] = {}
-    documents, document_rows = [], []
+    documents, document_rows = [np.zeros(0, np.uint64)], [_EMPTY]
     for url in files.pairs:
         for batch in read_batches(url, ["positive", "kind", "document_id", "query_lang", "positive_lang"]):
             rows = order[np.searchsorted(sorted_ids, _void(text_ids(batch["positive"])))]
@@ -193,31 +204,37 @@ def load_corpus(files: CorpusFiles) -> Corpus:
             for kind in pc.unique(batch["kind"]).to_pylist():
                 of_kind = pc.equal(batch["kind"], kind).to_numpy(zero_copy_only=False) & readable
                 kinds.setdefault(_group(kind, files.within), []).append(rows[of_kind])
-    flat_documents = np.concatenate(documents) if documents else np.zeros(0, np.uint64)
+    flat_documents = np.concatenate(documents)
     by_document = np.argsort(flat_documents, kind="stable")
-    return Corpus(
-        sorted_ids,
-        order.astype(np.int64),
-        vectors,
-        {kind: np.unique(np.concatenate(rows)) for kind, rows in kinds.items()},
-        flat_documents[by_document],
-        (np.concatenate(document_rows) if document_rows else _EMPTY)[by_document],
-    )
+    of_kind = {kind: np.unique(np.concatenate(rows)) for kind, rows in kinds.items()}
+    return Members(sorted_ids, order, of_kind, flat_documents[by_document], np.concatenate(document_rows)[by_document])
+
+
+@cache
+def load_vectors(embeddings: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """float32[passages, dimensions], one copy a process."""
+    matrices = []
+    for url in embeddings:
+        with storage.open_for_reading(url) as stream:
+            matrices.append(np.lib.format.read_array(stream, allow_pickle=False))
+    return np.concatenate(matrices)
 
 
 def _group(kind: str, within: str) -> str:
     return kind if within == "kind" else "all"
 
 
-def write_mined(folder: str, settings: MineSettings, seed: int, files: CorpusFiles, task: Any, progress: TaskProgress) -> Part:
+def write_mined(
+    folder: str, settings: MineSettings, seed: int, files: CorpusFiles, task: Any, progress: TaskProgress
+) -> Part:
     """One pair shard -> its `mined` shard."""
-    corpus = load_corpus(files)
+    members, vectors = load_members(files.members), load_vectors(files.embeddings)
     tally, rows = Tally(), 0
     counts: dict[str, int] = {"queries": 0, "negatives": 0, "without_negatives": 0, "not_read": 0}
     left_out: dict[str, int] = {}
     with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards:
         for batch in read_batches(task.payload):
-            mined, not_read, excluded = mine_batch(batch, corpus, settings, seed)
+            mined, not_read, excluded = mine_batch(batch, members, vectors, settings, seed)
             shards.write(MINED, mined)
             tally.add(batch["source"], "in")
             tally.add(batch["source"], "out")
@@ -235,14 +252,14 @@ def write_mined(folder: str, settings: MineSettings, seed: int, files: CorpusFil
 
 
 def mine_batch(
-    batch: pa.RecordBatch, corpus: Corpus, settings: MineSettings, seed: int
+    batch: pa.RecordBatch, members: Members, vectors: np.ndarray[Any, Any], settings: MineSettings, seed: int
 ) -> tuple[pa.RecordBatch, int, dict[str, int]]:
     """PAIR batch -> (MINED batch row by row, queries the encoder cannot read, candidates left out by reason)."""
     from trainer.negatives import select_negatives
     from trainer.search import exact_top_k
 
     total = batch.num_rows
-    positive_rows = corpus.rows_of(text_ids(batch["positive"]))
+    positive_rows = members.rows_of(text_ids(batch["positive"]))
     readable = readable_rows(batch, settings.reads)
     positive_scores = np.full(total, np.nan, np.float32)
     pieces: list[tuple[np.ndarray[Any, Any], Any]] = []
@@ -250,14 +267,18 @@ def mine_batch(
     kinds = np.array(batch["kind"].to_pylist(), dtype=object)
     for kind in sorted(set(kinds[readable])):
         chosen = np.flatnonzero(readable & (kinds == kind))
-        members = corpus.members[_group(kind, settings.within)]
-        queries = load_encoder(settings.encoder.model_dump_json()).encode(batch["query"].take(pa.array(chosen)), "query")
-        positives = corpus.vectors[positive_rows[chosen]]
+        candidates = members.of_kind[_group(kind, settings.within)]
+        queries = load_encoder(settings.encoder.model_dump_json()).encode(
+            batch["query"].take(pa.array(chosen)), "query"
+        )
+        positives = vectors[positive_rows[chosen]]
         positive_scores[chosen] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64))
-        offsets, excluded = _excluded_members(batch.take(pa.array(chosen)), positive_rows[chosen], corpus, members)
+        offsets, excluded = _excluded_candidates(
+            batch.take(pa.array(chosen)), positive_rows[chosen], members, candidates
+        )
         widest = int(np.diff(offsets).max(initial=0))
-        k = min(len(members), settings.select.rank_window[1] + widest)
-        scores, found = exact_top_k(queries, corpus.vectors[members], k)
+        k = min(len(candidates), settings.select.rank_window[1] + widest)
+        scores, found = exact_top_k(queries, vectors[candidates], k)
         selection = select_negatives(
             found,
             scores,
@@ -266,9 +287,9 @@ def mine_batch(
             settings.select.model_copy(update={"seed": seed}),
             query_ids=_void(batch["pair_id"].take(pa.array(chosen)))["low"],
         )
-        for reason, number in selection.left_out.items():
+        for reason, number in selection.dropped.items():
             left_out[reason] = left_out.get(reason, 0) + number
-        pieces.append((chosen, (selection, members)))
+        pieces.append((chosen, (selection, candidates)))
     negatives = _lists_in_order(total, pieces)
     mined = pa.RecordBatch.from_arrays(
         [
@@ -283,16 +304,19 @@ def mine_batch(
     return mined, int((~readable).sum()), left_out
 
 
-def _excluded_members(
-    rows: pa.RecordBatch, positive_rows: np.ndarray[Any, Any], corpus: Corpus, members: np.ndarray[Any, Any]
+def _excluded_candidates(
+    rows: pa.RecordBatch,
+    positive_rows: np.ndarray[Any, Any],
+    members: Members,
+    candidates: np.ndarray[Any, Any],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What no query may get: its positive and all passages of the positive's documents, as member numbers
+    """What no query may get: its positive and all passages of the positive's document, as candidate numbers
     (offsets int64[queries + 1], numbers int64[])."""
-    counts, document_rows = corpus.rows_of_documents(document_hashes(rows["document_id"]))
+    counts, document_rows = members.rows_of_documents(document_hashes(rows["document_id"]))
     queries = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.arange(len(counts))])
     forbidden = np.concatenate([document_rows, positive_rows])
-    numbers = np.searchsorted(members, forbidden)
-    inside = (numbers < len(members)) & (members[np.minimum(numbers, len(members) - 1)] == forbidden)
+    numbers = np.searchsorted(candidates, forbidden)
+    inside = candidates[np.minimum(numbers, len(candidates) - 1)] == forbidden
     unique = np.unique(np.stack([queries[inside], numbers[inside]], axis=1), axis=0)
     offsets = np.searchsorted(unique[:, 0], np.arange(len(counts) + 1))
     return offsets.astype(np.int64), unique[:, 1].astype(np.int64)
@@ -304,13 +328,16 @@ def _lists_in_order(total: int, pieces: list[tuple[np.ndarray[Any, Any], Any]]) 
     for chosen, (selection, _) in pieces:
         lengths[chosen] = np.diff(selection.offsets)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    flat_rows, scores, ranks = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32), np.zeros(offsets[-1], np.int32)
-    for chosen, (selection, members) in pieces:
+    flat_rows, scores, ranks = (
+        np.zeros(offsets[-1], np.int64),
+        np.zeros(offsets[-1], np.float32),
+        np.zeros(offsets[-1], np.int32),
+    )
+    for chosen, (selection, candidates) in pieces:
         counts = np.diff(selection.offsets)
         target = np.repeat(offsets[chosen] - selection.offsets[:-1], counts) + np.arange(selection.offsets[-1])
-        flat_rows[target] = members[selection.rows]
+        flat_rows[target] = candidates[selection.rows]
         scores[target] = selection.scores.round(4)
         ranks[target] = selection.ranks
     list_offsets = pa.array(offsets, pa.int32())
     return [pa.ListArray.from_arrays(list_offsets, pa.array(values)) for values in (flat_rows, scores, ranks)]
-

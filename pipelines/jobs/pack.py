@@ -1,11 +1,11 @@
 """pack: training shards with token ids, the held-out evaluation set, and exports for other trainers.
 
-    passages/*.parquet                the distinct training passages, tokenised (trainer.packing.PACKED_PASSAGE), row for row
-                                      those of dedup
-    pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR)
-    evaluation/held_out/              the held-out pairs as a BEIR-layout folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
-    export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
-    export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
+passages/*.parquet                the distinct training passages, tokenised (trainer.packing.PACKED_PASSAGE), row for row
+                                  those of dedup
+pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR)
+evaluation/held_out/              the held-out pairs as a BEIR-layout folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
+export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
+export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ import xxhash
 
 from filters.duplicates import dedup_key
 from pipelines import storage
+from pipelines.exports import FlagEmbeddingExport
 from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.mine import MINED
@@ -27,15 +28,13 @@ from pipelines.manifest import fingerprint, input_names
 from pipelines.progress import TaskProgress
 from pipelines.recipe import PackJobSettings, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
+from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
 from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_fingerprint
-from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, flagembedding_rows, pack_pairs
+from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, pack_pairs
 
 VERSION = 1
 EVALUATION: Final = "evaluation/held_out"
-EXPORT: Final = "export/flagembedding"
-EXPORT_IN_BATCH: Final = "export/flagembedding_in_batch"
 REASONS = {
     "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
     "language_not_trained": "pack.languages leaves this language out of training",
@@ -70,7 +69,11 @@ def execute(job: Job) -> Outcome:
     ]
     size = sum(file.bytes for file in passage_files)
     packed = job.run_tasks(passage_tasks, partial(write_passages, job.folder, settings), bytes_to_read=size)
-    mined = {_stem(f.path): storage.join(job.run.job("mine"), f.path) for f in job.manifest("mine").files_of(MINED)} if job.recipe.mine else {}
+    mined = (
+        {_stem(f.path): storage.join(job.run.job("mine"), f.path) for f in job.manifest("mine").files_of(MINED)}
+        if job.recipe.mine
+        else {}
+    )
     texts = tuple(storage.join(job.run.job("dedup"), file.path) for file in passage_files)
     lengths = tuple(storage.join(job.folder, PASSAGES, f"{task.name}.parquet") for task in passage_tasks)
     pair_files = before.files_of(PAIRS)
@@ -95,7 +98,6 @@ def execute(job: Job) -> Outcome:
         "query_tokens": sum(part.details["tokens"] for part in pairs),
         "truncated_passages": sum(part.details["truncated"] for part in packed),
         "truncated_queries": sum(part.details["truncated"] for part in pairs),
-        "exported": sum(part.details["exported"] for part in pairs),
     }
     return Outcome([*packed, *pairs], details)
 
@@ -147,29 +149,29 @@ def write_pairs(
     """One pair shard and its mined shard -> packed pairs, rejects, and the exports."""
     url, mined_url = task.payload
     packer = _packer(settings.model_dump_json())
-    truncated, tokens, rows, exported = packer.truncated_queries, 0, 0, 0
+    truncated, tokens, rows = packer.truncated_queries, 0, 0
     passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)
     tally = Tally()
     mined_batches = read_batches(mined_url) if mined_url else None
-    export = _Export(folder, task.name, enabled=settings.export_flagembedding)
+    export = FlagEmbeddingExport(folder, task.name, enabled=settings.export_flagembedding)
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards, export:
         for batch in read_batches(url):
             mined = next(mined_batches) if mined_batches else _not_mined(batch, texts)
             reason = untrained_reason(batch, settings)
             keep = pc.is_null(reason)
             _, rejects = schema.split_rejects(batch, reason)
-            batch, mined = batch.filter(keep), mined.filter(keep)
-            queries = packer.pack_queries(batch["query"], batch["symmetric"])
-            shards.write(PAIRS, _packed(batch, mined, queries, passage_lengths, settings))
+            trained, negatives = batch.filter(keep), mined.filter(keep)
+            queries = packer.pack_queries(trained["query"], trained["symmetric"])
+            shards.write(PAIRS, _packed(trained, negatives, queries, passage_lengths, settings))
             shards.write(REJECTS, rejects)
-            exported += export.write(batch, mined, _column(texts, "text"))
-            for source, outcome in ((batch["source"], "in"), (rejects["source"], "in"), (batch["source"], "out")):
-                tally.add(source, outcome)
+            export.write(batch, mined, _column(texts, "text"))
+            tally.add(batch["source"], "in")
+            tally.add(trained["source"], "out")
             tally.add_rejects(rejects)
             tokens += pc.sum(queries.lengths).as_py() or 0
-            rows += batch.num_rows + rejects.num_rows
+            rows += batch.num_rows
             progress.beat(rows)
-    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated, "exported": exported}
+    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated}
     files = [*shards.files, *export.files]
     return commit_part(folder, task.name, task.fingerprint, files, tally, [PAIRS], details=details)
 
@@ -208,7 +210,12 @@ def _packed(
 
 @cache
 def _passage_rows(urls: tuple[str, ...]) -> dict[bytes, int]:
-    ids = (value for url in urls for batch in read_batches(url, ["passage_id"]) for value in batch["passage_id"].to_pylist())
+    ids = (
+        value
+        for url in urls
+        for batch in read_batches(url, ["passage_id"])
+        for value in batch["passage_id"].to_pylist()
+    )
     return {passage_id: row for row, passage_id in enumerate(ids)}
 
 
@@ -228,48 +235,6 @@ def _not_mined(batch: pa.RecordBatch, texts: tuple[str, ...]) -> pa.RecordBatch:
     )
 
 
-class _Export:
-    """The JSON lines of one pair shard for FlagEmbedding, pairs with and without negatives apart."""
-
-    def __init__(self, folder: str, name: str, *, enabled: bool) -> None:
-        self._folder, self._name, self._enabled = folder, name, enabled
-        self._streams: dict[str, Any] = {}
-        self._rows: dict[str, int] = {}
-        self.files: list[ShardFile] = []
-
-    def __enter__(self) -> "_Export":
-        if self._enabled:
-            for role in (EXPORT, EXPORT_IN_BATCH):
-                context = storage.atomic_write(storage.join(self._folder, role, f"{self._name}.jsonl"))
-                self._streams[role] = (context, context.__enter__())
-                self._rows[role] = 0
-        return self
-
-    def write(self, batch: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> int:
-        """Add the pairs of a batch; returns how many."""
-        if not self._enabled or batch.num_rows == 0:
-            return 0
-        has_negatives = pc.greater(pc.list_value_length(mined["negative_rows"]), 0)
-        for role, chosen in ((EXPORT, has_negatives), (EXPORT_IN_BATCH, pc.invert(has_negatives))):
-            pairs, negatives = batch.filter(chosen), mined.filter(chosen)
-            negative_texts = texts.take(negatives["negative_rows"].flatten()).cast(pa.string())
-            offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(negatives["negative_rows"]).to_numpy())])
-            lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), negative_texts)
-            scores = (negatives["positive_score"], negatives["negative_scores"])
-            for line in flagembedding_rows(pairs["query"], pairs["positive"], lists, *scores):
-                self._streams[role][1].write(line)
-            self._rows[role] += pairs.num_rows
-        return batch.num_rows
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        for role, (context, stream) in self._streams.items():
-            context.__exit__(kind, error, trace)
-            path = f"{role}/{self._name}.jsonl"
-            self.files.append(
-                ShardFile(role=role, path=path, rows=self._rows[role], bytes=stream.bytes, sha256=stream.sha256)
-            )
-
-
 def write_evaluation(folder: str, held_out: Iterable[str], kinds: tuple[str, ...]) -> dict[str, int]:
     """The held-out pairs as a BEIR-layout folder. A query is a (kind, text); its corpus are the held-out positives.
 
@@ -279,7 +244,7 @@ def write_evaluation(folder: str, held_out: Iterable[str], kinds: tuple[str, ...
     queries: dict[str, bytes] = {}
     judgements: list[str] = []
     for row in _held_out_rows(held_out, kinds):
-        query_id = xxhash.xxh3_128_hexdigest(f"{row['kind']}\x00{row['query']}")
+        query_id = xxhash.xxh3_128_hexdigest(f"{row['kind']}\x00{row['query']}".encode())
         passage_id = schema.text_id(row["positive"]).hex()
         metadata = {"kind": row["kind"], "language": row["query_lang"]}
         corpus.setdefault(passage_id, orjson.dumps({"_id": passage_id, "title": "", "text": row["positive"]}))

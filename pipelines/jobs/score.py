@@ -104,7 +104,9 @@ def measure_relevance(settings: ScoreSettings, batch: pa.RecordBatch) -> pa.Reco
         rows = batch.filter(pa.array(readable))
         queries = encoder.encode(rows["query"], "query")
         positives = encoder.encode(rows["positive"], "passage")
-        relevance[readable] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64)).round(DECIMALS)
+        relevance[readable] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64)).round(
+            DECIMALS
+        )
     column = pa.array(relevance, pa.float32(), mask=~readable)
     return pa.RecordBatch.from_arrays([batch["pair_id"], column], schema=MEASURED)
 

@@ -1,6 +1,7 @@
 """train: the built-in trainer on pack's shards. Resumes from its newest checkpoint; writes train/model/."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from pipelines import storage
@@ -41,8 +42,11 @@ def execute(job: Job) -> Outcome:
         progress.beat(step, step / settings.steps)
         logging.getLogger(__name__).info("%s", event)
 
-    result = train(local_path(job.run.job("pack")), local_path(job.folder), settings, tell)
-    return Outcome([], {"training": result.summary()})
+    card = f"Trained by pairmill on the pairs of run {job.recipe.name!r} (pack fingerprint {finished(job.run, 'pack').fingerprint})."
+    # Other settings or data than the checkpoint's: the recipe changed, and the fingerprint says so; start anew.
+    result = train(local_path(job.run.job("pack")), local_path(job.folder), settings, tell, restart=True, card=card)
+    training = {key: value for key, value in asdict(result).items() if key != "model_folder"}
+    return Outcome([], {"training": training})
 
 
 def local_path(url: str) -> str:

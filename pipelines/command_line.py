@@ -1,0 +1,504 @@
+"""The command `pairmill`. Only typer and rich are imported here; each command imports what it needs when it runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipelines import __version__
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+
+app = typer.Typer(
+    name="pairmill",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+RUN_PANEL = "Recipes and runs"
+JOB_PANEL = "One job alone, on plain files"
+LOOK_PANEL = "Looking around"
+
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML recipe, e.g. recipes/demo.yaml")]
+RunFolderArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or a recipe's name: runs/NAME")]
+RunFolderOption = Annotated[
+    str | None, typer.Option("--run-folder", help="where the run lies; default runs/NAME; gs:// and s3:// too")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="override a setting of the recipe, e.g. train.steps=50; may be repeated"
+    ),
+]
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        help="a Beam runner; its options follow as they are, e.g. --runner FlinkRunner --flink_master=host:8081"
+    ),
+]
+Mode = Annotated[str | None, typer.Option(help="of the embedded runner: auto, in_memory or multi_processing")]
+Workers = Annotated[int | None, typer.Option(min=0, help="worker processes of the embedded runner; 0: one a core")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="events as JSON lines on standard output")]
+Input = Annotated[
+    list[str],
+    typer.Option(
+        "--input", help="pairs: JSONL (.gz .zst .bz2 .xz) or Parquet, CSV, TSV; files, globs, URLs; may be repeated"
+    ),
+]
+Output = Annotated[str, typer.Option("--output", help="JSONL or Parquet, by the ending")]
+QueryField = Annotated[str, typer.Option(help="field or column of the query")]
+PositiveField = Annotated[str, typer.Option(help="field or column of the positive; a list gives one pair an entry")]
+ReportFile = Annotated[str | None, typer.Option("--report", help="write the counts by reason to this JSON file")]
+Model = Annotated[
+    str, typer.Option(help="model folder (Hugging Face or sentence-transformers), or package://PACKAGE/folder")
+]
+Keep = Annotated[
+    bool, typer.Option("--keep-work", help="keep the working folder OUTPUT.work with shards, rejects and manifests")
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        console.print(f"pairmill {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Mill raw corpora into (query, passage) pairs for text-embedding models, and the pairs into a trained, evaluated model.
+
+    Start with [bold]pairmill run recipes/demo.yaml[/], or look at your own data with [bold]pairmill preview jsonl FILE[/].
+    """
+
+
+@app.command(rich_help_panel=RUN_PANEL, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    recipe: RecipeFile,
+    run_folder: RunFolderOption = None,
+    set_: Sets = None,
+    runner: Runner = None,
+    mode: Mode = None,
+    workers: Workers = None,
+    log_json: LogJson = False,
+) -> None:
+    """Bring a run up to date: extract, filter, dedup, score, mine, pack, train, evaluate, report.
+
+    Jobs that are up to date are skipped. After Ctrl-C, a crash or a kill the same command goes on from what is finished and
+    ends with the same bytes. Options pairmill does not know go to Beam.
+    """
+    from pipelines.recipe import load_recipe
+    from pipelines.run_folder import RunFolder
+
+    loaded = _with_runner(_overridden(load_recipe(recipe), set_ or []), runner, mode, workers, context.args)
+    folder = RunFolder(run_folder or f"runs/{loaded.name}")
+    _run(loaded, folder, log_json)
+    if not log_json:
+        _print_end(folder)
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def status(run_folder: RunFolderArgument) -> None:
+    """Show what of a run is finished, and its funnel."""
+    from pipelines.display import duration, funnel_table
+    from pipelines.manifest import read_manifest
+    from pipelines.progress import read_progress
+    from pipelines.recipe import load_recipe
+
+    folder = _existing_run(run_folder)
+    recipe = load_recipe(folder.recipe)
+    manifests = []
+    for job in recipe.jobs():
+        manifest = read_manifest(folder.job(job))
+        if manifest is None:
+            state = read_progress(folder.job(job))
+            console.print(
+                f"{job:<9} not finished"
+                + (f"; {state.committed} of {state.tasks} parts committed" if state.tasks else "")
+            )
+            continue
+        manifests.append(manifest)
+        rows = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out" if manifest.rows_in else ""
+        console.print(f"{job:<9} finished {manifest.finished} in {duration(manifest.seconds)}  {rows}", highlight=False)
+    if manifests:
+        console.print(funnel_table(manifests))
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def report(run_folder: RunFolderArgument) -> None:
+    """Write a run's page again (RUN/report/index.html) and print where it is."""
+    from pipelines.recipe import load_recipe
+    from pipelines.run_folder import locked
+
+    folder = _existing_run(run_folder)
+    recipe = load_recipe(folder.recipe)
+    with locked(folder):
+        from pipelines.jobs.report import write_report
+
+        console.print(write_report(recipe, folder), soft_wrap=True, highlight=False)
+
+
+@app.command(rich_help_panel=LOOK_PANEL, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def preview(
+    source: Annotated[str, typer.Argument(help="a source; `pairmill sources` lists them")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="files, globs or URLs")],
+    rows: Annotated[int, typer.Option(min=1, help="pairs to show")] = 20,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of the source, e.g. query=title")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table")] = False,
+) -> None:
+    """Show the first pairs a source makes of some files, in seconds, whatever their size."""
+    from pipelines.preview import preview_pairs, preview_table
+
+    found = preview_pairs(source, paths, _settings(set_ or []), rows)
+    if as_json:
+        for row in found.pairs:
+            typer.echo(found.as_json(row))
+    else:
+        console.print(preview_table(found))
+
+
+@app.command(rich_help_panel=LOOK_PANEL)
+def sources() -> None:
+    """List the sources: what each takes, gives, and where the data is had."""
+    from rich.table import Table
+    from sources.catalogue import load_source, source_names
+
+    table = Table(header_style="bold")
+    for column in ("source", "pairs", "languages", "files", "licence", "where to get it"):
+        table.add_column(column, overflow="fold")
+    for name in source_names():
+        source = load_source(name)
+        table.add_row(name, ", ".join(source.kinds), source.languages, source.layout, source.license, source.obtain)
+    console.print(table)
+
+
+@app.command(rich_help_panel=LOOK_PANEL)
+def doctor() -> None:
+    """Say what is installed, what the machine has, what is missing and how to get it."""
+    from pipelines.doctor import examine, print_findings
+
+    raise typer.Exit(print_findings(console, examine()))
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def extract(
+    source: Annotated[str, typer.Argument(help="a source; `pairmill sources` lists them")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="files, folders, globs or URLs")],
+    output: Annotated[str, typer.Option("--output", help="run folder: OUTPUT/extract/pairs/*.parquet")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting of the source, e.g. language=de")
+    ] = None,
+    report_file: ReportFile = None,
+    log_json: LogJson = False,
+) -> None:
+    """Turn corpus files into pairs."""
+    from pipelines import standalone
+    from pipelines.run_folder import RunFolder
+
+    recipe = standalone.recipe(
+        {"name": "extract", "sources": [{"source": source, "paths": paths, **_settings(set_ or [])}]}
+    )
+    _run(recipe, RunFolder(output), log_json, ["extract"])
+    standalone.write_counts(RunFolder(output), "extract", report_file)
+
+
+@app.command("filter", rich_help_panel=JOB_PANEL)
+def filter_(
+    input_: Input,
+    output: Output,
+    preset: Annotated[str, typer.Option(help="thresholds to start from: none, c-mtp or bge-m3")] = "c-mtp",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a filter setting, e.g. max_length_ratio=4")
+    ] = None,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    report_file: ReportFile = None,
+    keep_work: Keep = False,
+    log_json: LogJson = False,
+) -> None:
+    """Drop pairs by length, characters and language, each with its reason."""
+    settings = {"filter": {"preset": preset, **_settings(set_ or [])}}
+    _standalone("filter", input_, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def dedup(
+    input_: Input,
+    output: Output,
+    max_pairs_per_query: Annotated[int, typer.Option(min=1)] = 1,
+    max_pairs_per_positive: Annotated[int, typer.Option(min=1)] = 1,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    report_file: ReportFile = None,
+    keep_work: Keep = False,
+    log_json: LogJson = False,
+) -> None:
+    """Drop exact duplicates of pairs, and all but a number of pairs per query and per positive."""
+    caps = {"max_pairs_per_query": max_pairs_per_query, "max_pairs_per_positive": max_pairs_per_positive}
+    _standalone(
+        "dedup", input_, output, {"dedup": caps}, (query_field, positive_field), report_file, keep_work, log_json
+    )
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def score(
+    input_: Input,
+    output: Output,
+    model: Model,
+    threshold: Annotated[float, typer.Option(help="pairs with a smaller cosine are dropped; -1 keeps all")] = -1.0,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    report_file: ReportFile = None,
+    keep_work: Keep = False,
+    log_json: LogJson = False,
+) -> None:
+    """Measure the relevance of the two sides with an encoder, and drop pairs below a threshold."""
+    settings = {"score": {"encoder": {"model": model}, "threshold": threshold}}
+    _standalone("score", input_, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def mine(
+    pairs: Annotated[list[str], typer.Option("--pairs", help="pairs: JSONL or Parquet; may be repeated")],
+    output: Annotated[
+        str, typer.Option("--output", help="JSONL in FlagEmbedding's format: query, pos, neg, pos_scores, neg_scores")
+    ],
+    model: Model,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a mining setting, e.g. select.negatives=15")
+    ] = None,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    report_file: ReportFile = None,
+    keep_work: Keep = False,
+    log_json: LogJson = False,
+) -> None:
+    """Mine hard negatives for pairs from the passages of all of them: exact search, no negatives from a positive's document."""
+    settings = {
+        "dedup": {"max_pairs_per_query": 10**6, "max_pairs_per_positive": 10**6},
+        "mine": _nested({"encoder.model": model, **_settings(set_ or [])}),
+    }
+    _standalone("mine", pairs, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def pack(
+    input_: Input,
+    output: Annotated[str, typer.Option("--output", help="run folder: OUTPUT/pack holds the shards")],
+    model: Model,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="a pack setting, e.g. packing.max_passage_length=512"),
+    ] = None,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    log_json: LogJson = False,
+) -> None:
+    """Tokenise pairs into training shards (without mined negatives; `pairmill run` packs those too)."""
+    from pipelines import standalone
+    from pipelines.run_folder import RunFolder
+
+    settings = {"dedup": {}, "pack": _nested({"model": model, **_settings(set_ or [])})}
+    recipe = standalone.pair_recipe("pack", input_, (query_field, positive_field), settings)
+    _run(recipe, RunFolder(output), log_json, ["extract", "dedup", "pack"])
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def train(
+    data: Annotated[str, typer.Option("--data", help="a pack folder")],
+    model: Model,
+    output: Annotated[str, typer.Option("--output", help="folder for checkpoints, metrics and model/")],
+    steps: Annotated[int, typer.Option(min=1)],
+    seed: Annotated[int, typer.Option()] = 0,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 100,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a training setting, e.g. temperature=0.05")
+    ] = None,
+) -> None:
+    """Train an encoder on packed shards. The same command again resumes from the newest checkpoint."""
+    from pipelines import standalone
+
+    settings = {
+        "model": model,
+        "steps": steps,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        **_settings(set_ or []),
+    }
+    standalone.train(console, data, output, settings)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="model folders")],
+    data: Annotated[list[str], typer.Option("--data", help="BEIR-layout folders; may be repeated")],
+    output: Annotated[str, typer.Option("--output", help="metrics.json")],
+    bm25: Annotated[bool, typer.Option(help="evaluate BM25 beside the models")] = True,
+) -> None:
+    """Measure nDCG@10, MRR@10 and Recall@100 of encoders on retrieval data."""
+    from pipelines import standalone
+
+    standalone.evaluate(console, models, data, output, bm25=bm25)
+
+
+def _standalone(
+    job: str,
+    inputs: list[str],
+    output: str,
+    settings: dict[str, Any],
+    fields: tuple[str, str],
+    report_file: str | None,
+    keep_work: bool,
+    log_json: bool,
+) -> None:
+    from pipelines import standalone
+
+    recipe = standalone.pair_recipe(job, inputs, fields, settings)
+    folder = standalone.work_folder(output)
+    _run(recipe, folder, log_json, [name for name in recipe.jobs() if name != "report"])
+    rows = standalone.export(folder, recipe, job, output)
+    standalone.write_counts(folder, job, report_file)
+    if not log_json:
+        console.print(f"{rows:,} rows written to {output}", highlight=False, soft_wrap=True)
+    if not keep_work:
+        standalone.remove_work_folder(folder)
+
+
+def _run(recipe: "Recipe", folder: Any, log_json: bool, only: list[str] | None = None) -> None:
+    from pipelines.display import choose_display
+    from pipelines.launcher import run_recipe
+
+    with choose_display(console, log_json) as display:
+        run_recipe(recipe, folder, display, only)
+
+
+def _print_end(folder: Any) -> None:
+    from pipelines import storage
+    from pipelines.display import funnel_table, metrics_table
+    from pipelines.manifest import read_manifest
+    from pipelines.recipe import JOBS
+
+    manifests = [manifest for job in JOBS if (manifest := read_manifest(folder.job(job)))]
+    console.print(funnel_table(manifests))
+    evaluated = next((manifest for manifest in manifests if manifest.job == "evaluate"), None)
+    if evaluated:
+        console.print(metrics_table(evaluated.details["metrics"]))
+    console.print(f"Report: {storage.join(folder.url, 'report', 'index.html')}", highlight=False, soft_wrap=True)
+
+
+def _existing_run(name: str) -> Any:
+    from pipelines import storage
+    from pipelines.errors import UserError
+    from pipelines.run_folder import RunFolder
+
+    for candidate in (RunFolder(name), RunFolder(f"runs/{name}")):
+        if storage.exists(candidate.recipe):
+            return candidate
+    known = sorted(path.parent.name for path in Path("runs").glob("*/recipe.yaml"))
+    raise UserError(
+        f"There is no run at {name} or runs/{name}. "
+        + (f"Runs here: {', '.join(known)}." if known else "`pairmill run RECIPE` makes one.")
+    )
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from pipelines.errors import UserError
+
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {pair}: write KEY=VALUE, e.g. --set language=de.")
+        settings[key.strip()] = yaml.safe_load(value)
+    return settings
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} -> {"a": {"b": 1}}"""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        place = nested
+        for step in path:
+            place = place.setdefault(step, {})
+        place[last] = value
+    return nested
+
+
+def _overridden(recipe: "Recipe", sets: list[str]) -> "Recipe":
+    if not sets:
+        return recipe
+    from pipelines.standalone import overridden
+
+    return overridden(recipe, _settings(sets))
+
+
+def _with_runner(
+    recipe: "Recipe", runner: str | None, mode: str | None, workers: int | None, beam_options: list[str]
+) -> "Recipe":
+    from pipelines.errors import UserError
+    from pipelines.runner import REFUSED_MODE
+
+    if mode == "multi_threading":
+        raise UserError(f"--mode multi_threading is refused: {REFUSED_MODE}")
+    if beam_options and runner is None and recipe.runner.runner == "FnApiRunner":
+        raise UserError(f"Unknown option {beam_options[0]}. (Beam options are passed on only together with --runner.)")
+    given = {"runner": runner, "mode": mode, "workers": workers, "options": tuple(beam_options) or None}
+    changed = {key: value for key, value in given.items() if value is not None}
+    if not changed:
+        return recipe
+    from pipelines.standalone import overridden
+
+    return overridden(recipe, {f"runner.{key}": value for key, value in changed.items()})
+
+
+def main() -> None:
+    """Run the command: exit code 0, 2 for the user's mistake, 1 for a failure, 130 after Ctrl-C."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was finished is kept; the same command goes on from there.", highlight=False)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        code, message = _explained(error)
+        errors.print(f"[bold red]Error:[/] {message}", highlight=False, soft_wrap=True)
+        sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    """(exit code, one paragraph) for an error. Errors of the user's making derive from ValueError."""
+    from rich.markup import escape
+
+    from pipelines.errors import JobFailed
+
+    if isinstance(error, ValueError):
+        return 2, escape(" ".join(str(error).split()))
+    if isinstance(error, JobFailed):
+        return 1, escape(" ".join(str(error).split()))
+    return 1, escape(f"{type(error).__name__}: {error}. Run the command again with --debug for the traceback.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What `pairmill run` shows: a live line per job on a terminal, plain lines elsewhere, JSON lines with --log-json; and the
+tables at the end."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from pipelines.launcher import Event
+from pipelines.manifest import Manifest
+
+PLAIN_EVERY_SECONDS = 10.0
+
+
+class Display(Protocol):
+    """Takes events; used as a context."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def __enter__(self) -> "Display": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def choose_display(console: Console, log_json: bool) -> Display:
+    if log_json:
+        return JsonLines()
+    return LiveLines(console) if console.is_terminal else PlainLines(console)
+
+
+def describe_progress(event: Event) -> str:
+    """Tasks done, rows a second and the time left, as far as they are known."""
+    state = event.progress
+    if state is None or not state.tasks:
+        return "starting"
+    parts = [f"{state.committed}/{state.tasks} parts"]
+    if state.rows:
+        parts.append(f"{state.rows:,} rows")
+        if event.seconds > 1:
+            parts.append(f"{state.rows / event.seconds:,.0f}/s")
+    if state.done > 0.02 and event.seconds > 2:
+        left = event.seconds * (1 - state.done) / state.done
+        parts.append(f"{duration(left)} left")
+    return ", ".join(parts)
+
+
+def describe_end(manifest: Manifest) -> str:
+    if not manifest.rows_in:
+        return ""
+    dropped = sum(manifest.dropped.values())
+    return f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out, {dropped:,} dropped"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+class LiveLines:
+    """One line a job, with a bar while it runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[elapsed]:>7}  {task.fields[words]}"),
+            console=console,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> "LiveLines":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if event.kind in ("started", "skipped"):
+            self._task = self._progress.add_task(event.job, total=1.0, words="", elapsed="")
+        if event.kind == "skipped" and event.manifest:
+            words = f"up to date; {describe_end(event.manifest)}".rstrip("; ")
+            self._progress.update(self._task, completed=1.0, words=words)
+        elif event.kind == "progress" and event.progress:
+            words, elapsed = describe_progress(event), duration(event.seconds)
+            self._progress.update(self._task, completed=event.progress.done, words=words, elapsed=elapsed)
+        elif event.kind == "finished" and event.manifest:
+            words = describe_end(event.manifest)
+            self._progress.update(self._task, completed=1.0, words=words, elapsed=duration(event.seconds))
+
+
+class PlainLines:
+    """A line at each job's start and end, and every ten seconds between."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = 0.0
+
+    def __enter__(self) -> "PlainLines":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held open."""
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "skipped" and event.manifest:
+            self._line(event.job, f"up to date; {describe_end(event.manifest)}".rstrip("; "))
+        elif event.kind == "started":
+            self._last = time.monotonic()
+        elif event.kind == "progress" and time.monotonic() - self._last > PLAIN_EVERY_SECONDS:
+            self._last = time.monotonic()
+            self._line(event.job, describe_progress(event))
+        elif event.kind == "finished" and event.manifest:
+            self._line(event.job, f"done in {duration(event.seconds)}; {describe_end(event.manifest)}".rstrip("; "))
+
+    def _line(self, job: str, words: str) -> None:
+        self._console.print(f"{job:<9} {words}", highlight=False, markup=False, soft_wrap=True)
+
+
+class JsonLines:
+    """Every event as one JSON object a line on standard output."""
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held open."""
+
+    def __call__(self, event: Event) -> None:
+        line: dict[str, Any] = {
+            "time": round(time.time(), 3),
+            "event": event.kind,
+            "job": event.job,
+            "seconds": round(event.seconds, 2),
+        }
+        if event.progress is not None:
+            state = event.progress
+            line |= {
+                "tasks": state.tasks,
+                "committed": state.committed,
+                "rows": state.rows,
+                "done": round(state.done, 4),
+            }
+        if event.manifest is not None:
+            manifest = event.manifest
+            line |= {"rows_in": manifest.rows_in, "rows_out": manifest.rows_out, "dropped": manifest.dropped}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def funnel_table(manifests: Sequence[Manifest]) -> Table:
+    """Rows in and out of every job that drops rows, with its main reasons."""
+    table = Table(title="Funnel", title_justify="left", header_style="bold")
+    for column in ("job", "source"):
+        table.add_column(column)
+    for column in ("in", "out", "kept"):
+        table.add_column(column, justify="right")
+    table.add_column("dropped, by reason")
+    for manifest in manifests:
+        for source, counts in manifest.funnel.items():
+            rows_in = counts.get("in", 0)
+            dropped = {key.removeprefix("drop:"): rows for key, rows in counts.items() if key.startswith("drop:")}
+            if not rows_in or manifest.job not in ("extract", "filter", "dedup", "score", "pack"):
+                continue
+            reasons = ", ".join(
+                f"{escape(name)} {rows:,}" for name, rows in sorted(dropped.items(), key=lambda item: -item[1])
+            )
+            out = rows_in - sum(dropped.values())
+            table.add_row(manifest.job, escape(source), f"{rows_in:,}", f"{out:,}", f"{out / rows_in:.1%}", reasons)
+    return table
+
+
+def metrics_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The evaluation, best known metrics only."""
+    table = Table(title="Evaluation", title_justify="left", header_style="bold")
+    for column in ("data", "kind", "model"):
+        table.add_column(column)
+    for column in ("queries", "nDCG@10", "MRR@10", "Recall@100"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = (f"{row[name]:.3f}" for name in ("ndcg@10", "mrr@10", "recall@100"))
+        table.add_row(
+            escape(str(row["data"])),
+            escape(str(row.get("kind") or "all")),
+            escape(str(row["model"])),
+            f"{row['queries']:,}",
+            *figures,
+        )
+    return table

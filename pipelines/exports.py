@@ -1,0 +1,61 @@
+"""Pairs and mined negatives as the JSON lines other trainers read."""
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import storage
+from pipelines.shards import ShardFile
+from trainer.packing import flagembedding_rows
+
+FLAGEMBEDDING: Final = "export/flagembedding"
+FLAGEMBEDDING_IN_BATCH: Final = "export/flagembedding_in_batch"
+
+
+def flagembedding_lines(pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> Any:
+    """JSON lines (bytes) of PAIR rows and the mined rows beside them; `texts` are the passages by row number."""
+    rows = mined["negative_rows"].flatten()
+    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(mined["negative_rows"]).to_numpy())])
+    negatives = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts.take(rows).cast(pa.string()))
+    return flagembedding_rows(
+        pairs["query"],
+        pairs["positive"],
+        negatives,
+        positive_scores=mined["positive_score"],
+        negative_scores=mined["negative_scores"],
+    )
+
+
+class FlagEmbeddingExport:
+    """The JSON lines of one pair shard, pairs with and without negatives in two files: FlagEmbedding divides by the number of
+    negatives, so a file that mixes them stops its trainer."""
+
+    def __init__(self, folder: str, name: str, *, enabled: bool) -> None:
+        self._folder, self._name = folder, name
+        self._roles = (FLAGEMBEDDING, FLAGEMBEDDING_IN_BATCH) if enabled else ()
+        self._streams: dict[str, Any] = {}
+        self._rows: dict[str, int] = dict.fromkeys(self._roles, 0)
+        self.files: list[ShardFile] = []
+
+    def __enter__(self) -> "FlagEmbeddingExport":
+        for role in self._roles:
+            context = storage.atomic_write(storage.join(self._folder, role, f"{self._name}.jsonl"))
+            self._streams[role] = (context, context.__enter__())
+        return self
+
+    def write(self, pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> None:
+        has_negatives = pc.greater(pc.list_value_length(mined["negative_rows"]), 0)
+        for role, chosen in zip(self._roles, (has_negatives, pc.invert(has_negatives)), strict=False):
+            of_role = pairs.filter(chosen)
+            for line in flagembedding_lines(of_role, mined.filter(chosen), texts):
+                self._streams[role][1].write(line)
+            self._rows[role] += of_role.num_rows
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for role, (context, stream) in self._streams.items():
+            context.__exit__(kind, error, trace)
+            path = f"{role}/{self._name}.jsonl"
+            file = ShardFile(role=role, path=path, rows=self._rows[role], bytes=stream.bytes, sha256=stream.sha256)
+            self.files.append(file)

@@ -1,0 +1,61 @@
+"""report: one self-contained HTML page of the run, RUN/report/index.html.
+
+execute        the job: runs after all others, again when one of them has changed
+write_report   the page of any run folder, finished or not; `pairmill report` calls it
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pipelines import storage
+from pipelines.errors import UserError
+from pipelines.job import Job, Outcome, Plan, finished
+from pipelines.manifest import settings_dump
+from pipelines.progress import TaskProgress, announce
+from pipelines.recipe import Recipe
+from pipelines.run_folder import RunFolder
+
+VERSION = 1
+PAGE: Final = "report/index.html"
+_TASK: Final = "page"
+
+
+def plan(recipe: Recipe, run: RunFolder) -> Plan:
+    from pipelines.report.finished_run import jobs_before_report
+
+    inputs = [{"job": job, "fingerprint": finished(run, job).fingerprint} for job in jobs_before_report(recipe)]
+    return Plan(settings_dump(recipe.report), inputs)
+
+
+def execute(job: Job) -> Outcome:
+    announce(job.folder, [_TASK])
+    progress, rows = TaskProgress(job.folder, _TASK), 0
+
+    def tell(batch_rows: int) -> None:
+        nonlocal rows
+        rows += batch_rows
+        progress.beat(rows)
+
+    write_report(job.recipe, job.run, tell)
+    return Outcome([], {"page": PAGE})
+
+
+def write_report(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda rows: None) -> str:
+    """Write the page of a run and return its URL. Jobs that are not finished are shown as such.
+
+    Raises:
+        UserError: a shard that a manifest names is gone.
+    """
+    from pipelines.report.page import render
+
+    try:
+        page = render(recipe, run, tell)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"The report of {run.url} needs {error.filename or error}, which a job wrote and which is gone. Delete that job's "
+            "folder and run the recipe again, or put the file back."
+        ) from error
+    url = storage.join(run.url, PAGE)
+    with storage.atomic_write(url) as stream:
+        stream.write(page)
+    return url

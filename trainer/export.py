@@ -1,0 +1,118 @@
+"""A trained encoder as a folder that Hugging Face transformers and sentence-transformers load.
+
+    config.json, model.safetensors, tokenizer.json ...                  transformers
+    modules.json, 1_Pooling/config.json, 2_Normalize/,
+    sentence_bert_config.json, config_sentence_transformers.json        sentence-transformers
+    README.md                                                           the model card
+
+The sentence-transformers files are in the layout that its versions 2 to 6 all read.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from trainer.checkpoint import publish_folder
+
+if TYPE_CHECKING:
+    from trainer.backbone import Backbone
+
+_POOLING_MODES: Final = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "last": "pooling_mode_lasttoken",
+}
+_ALL_POOLING_MODES: Final = (
+    "pooling_mode_cls_token",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+)
+
+
+def export_model(backbone: "Backbone", folder: str | Path, card: str) -> Path:
+    """Write `backbone` to `folder`, which appears whole or not at all; one already there is replaced.
+
+    `card` is the text of the model card: what the model was trained on and how. Returns the folder.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f"{folder.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    backbone.model.save_pretrained(partial)
+    backbone.tokenizer.save_pretrained(partial)
+    _write_sentence_transformers_files(backbone, partial)
+    (partial / "README.md").write_text(_card(backbone, card), "utf-8")
+    publish_folder(partial, folder)
+    return folder
+
+
+def _write_sentence_transformers_files(backbone: "Backbone", folder: Path) -> None:
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    if backbone.normalise:
+        modules.append(("2_Normalize", "Normalize"))
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for index, (path, name) in enumerate(modules)
+        ],
+    )
+    for path, _ in modules[1:]:
+        (folder / path).mkdir()
+    chosen = _POOLING_MODES[backbone.pooling]
+    modes = {mode: mode == chosen for mode in _ALL_POOLING_MODES}
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": backbone.hidden_size, **modes, "include_prompt": True},
+    )
+    if backbone.normalise:
+        # git and some archives drop empty folders, and sentence-transformers wants this one to be there.
+        _write_json(folder / "2_Normalize" / "config.json", {})
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": backbone.max_length, "do_lower_case": False})
+    _write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "prompts": {"query": backbone.prompts["query"], "document": backbone.prompts["passage"]},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine" if backbone.normalise else "dot",
+        },
+    )
+
+
+def _card(backbone: "Backbone", card: str) -> str:
+    return f"""---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, feature-extraction, pairmill]
+---
+
+# Text embedding model
+
+{card.strip()}
+
+## Use
+
+{backbone.hidden_size} dimensions, at most {backbone.max_length} tokens, {backbone.pooling} pooling, \
+{"normalised to length 1" if backbone.normalise else "not normalised"}.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("PATH OF THIS FOLDER")
+queries = model.encode_query(["..."])
+passages = model.encode_document(["..."])
+print(model.similarity(queries, passages))
+```
+
+Put before each query (encode_query does it): `{json.dumps(backbone.prompts["query"], ensure_ascii=False)}`; \
+before each passage (encode_document): `{json.dumps(backbone.prompts["passage"], ensure_ascii=False)}`.
+"""
+
+
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
