@@ -25,7 +25,15 @@ from pipelines.run_folder import RunFolder, append_log, locked
 from pipelines.runner import check_runner
 
 POLL_SECONDS = 0.25
-USER_ERRORS = {"UserError", "SourceError", "ModelFolderError"}
+USER_ERRORS = {
+    "UserError",
+    "SourceError",
+    "ModelFolderError",
+    "LanguageModelError",
+    "MissingMeasureError",
+    "TrainingDataError",
+    "EvaluationDataError",
+}
 
 
 @dataclass(frozen=True)

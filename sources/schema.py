@@ -180,7 +180,7 @@ def _not_composed() -> str:
     firsts: dict[int, list[int]] = {}  # by the character that joins them
     for code in letters:
         parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
+        if len(parts) == 2 and not parts[0].startswith("<") and unicodedata.is_normalized("NFC", chr(code)):
             firsts.setdefault(int(parts[1], 16), []).append(int(parts[0], 16))
     joins = [f"{_character_class(firsts[second])}\\x{{{second:x}}}" for second in sorted(firsts)]
     taken_apart = [code for code in letters if unicodedata.decomposition(chr(code))[:1] not in ("", "<")]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from filters.decide import REASONS as DECISIONS
 from filters.decide import Family, FilterSettings, decide
+from filters.language import language_model_sha256
 from filters.measure import measure, record_languages
 from pipelines import storage
 from pipelines.job import PAIRS, Job, Outcome, Plan, pair_plan, pairs_before
@@ -24,16 +25,21 @@ from sources import schema
 
 VERSION = 1
 REASONS = dict(DECISIONS)
-ALL_FAMILIES: Final[frozenset[Family]] = frozenset(
-    {"text", "likeness", "language"}
-)  # whatever is on now, another threshold may be later
+CHEAP: Final[frozenset[Family]] = frozenset({"text", "likeness"})  # always measured: a threshold may be set later
 
 _SCHEMAS = {PAIRS: schema.PAIR, REJECTS: schema.REJECT}
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.filter is not None
-    return pair_plan(recipe, run, "filter", recipe.filter, (PAIRS,))
+    judged = "language" in measured_families(recipe.filter)
+    model = language_model_sha256(recipe.filter.language) if judged else None
+    return pair_plan(recipe, run, "filter", recipe.filter, (PAIRS,), language_model=model)
+
+
+def measured_families(settings: FilterSettings) -> frozenset[Family]:
+    """Languages only where a rule asks for them: they cost more than all the rest."""
+    return settings.families() | CHEAP
 
 
 def execute(job: Job) -> Outcome:
@@ -44,7 +50,13 @@ def execute(job: Job) -> Outcome:
     before = pairs_before(job.recipe, job.run, "filter")
     tasks = []
     for file in before.files_of(PAIRS):
-        measuring = fingerprint(version=VERSION, input=file.sha256, language=settings.language.model_dump(mode="json"))
+        measuring = fingerprint(
+            version=VERSION,
+            input=file.sha256,
+            families=sorted(measured_families(settings)),
+            language=settings.language.model_dump(mode="json"),
+            language_model=job.plan.settings["language_model"],
+        )
         key = fingerprint(measuring=measuring, settings=settings.model_dump(mode="json"))
         name = file.path.rsplit("/", 1)[-1].removesuffix(".parquet")
         tasks.append(Task(name, key, (storage.join(job.run.job(before.job), file.path), measuring)))
@@ -56,11 +68,11 @@ def execute(job: Job) -> Outcome:
 def write_filtered(folder: str, settings: FilterSettings, task: Any, progress: TaskProgress) -> Part:
     """One pair shard -> its measurements, the pairs that pass every rule, and the rejects with the first rule they fail."""
     url, measuring = task.payload
-    measure_all = partial(measure, settings=settings, families=ALL_FAMILIES)
-    columns = measure_all(pa.RecordBatch.from_pylist([], schema.PAIR)).schema
+    measure_pairs = partial(measure, settings=settings, families=measured_families(settings))
+    columns = measure_pairs(pa.RecordBatch.from_pylist([], schema.PAIR)).schema
     tally, rows = Tally(), 0
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards:
-        for batch, measured in with_measurements(folder, task.name, measuring, url, columns, measure_all):
+        for batch, measured in with_measurements(folder, task.name, measuring, url, columns, measure_pairs):
             reason = decide(measured, settings, batch["kind"], batch["query_lang"], batch["positive_lang"])
             kept, rejects = schema.split_rejects(record_languages(batch, measured), reason)
             tally.add(batch["source"], "in")

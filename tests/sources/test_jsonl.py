@@ -221,7 +221,7 @@ def test_a_long_element_of_an_array_is_quarantined(tmp_path: Path) -> None:
     assert found.reasons == [("entry", 2, "line_too_long")]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.recursive(

@@ -133,7 +133,7 @@ def test_utf16_is_read_as_utf8(tmp_path: Path) -> None:
 PIECES = st.lists(st.sampled_from([b"a", b"bcd" * 9, b"\n", b"\n", b"\r\n", b"\r", b"\xe4\xb8\xad"]), max_size=30)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=PIECES, target=st.integers(1, 40), block=st.sampled_from([1, 7, 1 << 20]))
 def test_any_split_and_any_block_gives_the_lines_of_python(
     tmp_path: Path, pieces: list[bytes], target: int, block: int

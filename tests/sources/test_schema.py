@@ -5,7 +5,7 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.schema import PAIR, QuarantineRows, make_pairs, normalise_text, pair_ids, split_rejects
@@ -31,12 +31,14 @@ def plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", DROPPED.sub("", text)).split())
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.one_of(st.none(), TEXTS), max_size=20))
 def test_normalised_text_is_that_of_plain_python(texts: list[str | None]) -> None:
     expected = [None if text is None else plain(text) for text in texts]
     assert normalise_text(pa.array(texts, pa.string())).to_pylist() == expected
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(TEXTS, max_size=20))
 def test_normalising_twice_changes_nothing_more(texts: list[str]) -> None:
     once = normalise_text(pa.array(texts, pa.string()))

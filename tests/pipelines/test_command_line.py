@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import command_line
+from tests.pipelines.conftest import write_corpus
+from tests.pipelines.test_runs import pairmill
+
+
+def run_main(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["pairmill", *words])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    output = capsys.readouterr()
+    return int(ended.value.code or 0), output.out, output.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("run", "no-such.yaml"), "no recipe at no-such.yaml"),
+        (("preview", "jsonl", "no-such.jsonl"), "no-such.jsonl"),
+        (("preview", "wikipeda", "x"), "wikipedia"),
+        (("status", "no-such-run"), "no run at no-such-run"),
+        (("run", "recipes/demo.yaml", "--runner", "DirectRunner"), "refused"),
+        (("run", "recipes/demo.yaml", "--mode", "multi_threading"), "12-13 %"),
+        (("run", "recipes/demo.yaml", "--set", "train.stepz=3"), "did you mean `steps`"),
+        (("run", "recipes/demo.yaml", "--flink_master=x"), "Unknown option --flink_master=x"),
+    ],
+)
+def test_the_users_mistakes_end_with_code_2_and_one_paragraph(monkeypatch, capsys, words, expected):
+    code, _, errors = run_main(monkeypatch, capsys, *words)
+    assert code == 2
+    assert expected in errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback():
+    result = pairmill("--debug", "run", "no-such.yaml")
+    assert "Traceback" in result.stderr
+
+
+def test_every_command_has_help_that_teaches():
+    for command in command_line.app.registered_commands:
+        name = command.name or command.callback.__name__
+        result = CliRunner().invoke(command_line.app, [name, "--help"])
+        assert result.exit_code == 0
+        assert len(result.output) > 300, name
+
+
+def test_preview_shows_pairs_as_a_table_and_as_json(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"t": "[red]title[/]", "b": "body"}\n{"t": "x"}\n')
+    words = ("preview", "jsonl", str(file), "--set", "query=t", "--set", "positive=b")
+    code, table, _ = run_main(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "[red]title[/]" in table and "missing_field" in table
+    _, lines, _ = run_main(monkeypatch, capsys, *words, "--json")
+    assert [json.loads(line)["positive"] for line in lines.splitlines()] == ["body"]
+
+
+def test_filter_alone_on_plain_files_writes_the_kept_rows_and_the_counts(tmp_path):
+    rows = [{"query": "A good question about rivers", "positive": "Rivers flow from the mountains to the sea."}]
+    rows += [{"query": "?", "positive": "Something quite long enough to stay here."}]
+    source, output, counts = tmp_path / "pairs.jsonl", tmp_path / "kept.jsonl", tmp_path / "counts.json"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = pairmill("filter", "--input", str(source), "--output", str(output), "--report", str(counts))
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["query"] for line in output.read_text().splitlines()] == [rows[0]["query"]]
+    written = json.loads(counts.read_text())
+    assert (written["rows_in"], written["rows_out"]) == (2, 1)
+    assert written["dropped"] == {"query_too_short": 1}
+    assert not Path(f"{output}.work").exists()
+
+
+def test_dedup_alone_writes_parquet_by_the_ending(tmp_path):
+    write_corpus(tmp_path / "corpus", files=1)
+    fields = ("--query-field", "title", "--positive-field", "body")
+    output = tmp_path / "kept.parquet"
+    result = pairmill("dedup", "--input", f"{tmp_path}/corpus/*.jsonl", "--output", str(output), *fields)
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(output).num_rows == 36
+
+
+def test_mine_alone_writes_flagembedding_lines(tmp_path, tiny_model):
+    write_corpus(tmp_path / "corpus", files=1)
+    words = ("mine", "--pairs", f"{tmp_path}/corpus/*.jsonl", "--output", str(tmp_path / "mined.jsonl"), "--model", tiny_model)
+    sets = ("--set", "select.negatives=2", "--set", "select.rank_window=[0, 20]", "--set", "select.max_share_of_positive=null")
+    result = pairmill(*words, *sets, "--query-field", "title", "--positive-field", "body")
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "mined.jsonl").read_text().splitlines()]
+    assert len(rows) == 36
+    for row in rows:
+        assert len(row["neg"]) == 2 == len(row["neg_scores"])
+        assert row["pos"][0] not in row["neg"]
+
+
+def test_doctor_names_what_is_there_and_sources_lists_the_adapters(monkeypatch, capsys):
+    code, output, _ = run_main(monkeypatch, capsys, "doctor")
+    assert code == 0
+    assert "cores" in output and "lid.176.ftz loads" in output
+    code, output, _ = run_main(monkeypatch, capsys, "sources")
+    assert code == 0
+    for name in ("wikipedia", "gettext", "jsonl", "table"):
+        assert name in output
+
+
+def test_log_json_gives_one_object_a_line(tmp_path):
+    write_corpus(tmp_path / "corpus", files=1)
+    sets = ("--set", "query=title", "--set", "positive=body")
+    result = pairmill("extract", "jsonl", f"{tmp_path}/corpus/*.jsonl", "--output", str(tmp_path / "out"), "--log-json", *sets)
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert events[0]["event"] == "started" and events[-1]["event"] == "finished"
+    assert events[-1]["rows_out"] == 37
