@@ -32,7 +32,8 @@ def recipe(content: dict[str, Any]) -> Recipe:
 
 def overridden(base: Recipe, settings: dict[str, Any]) -> Recipe:
     """The recipe with some settings replaced, named by their path: {"train.steps": 50}."""
-    content = base.model_dump(mode="json", exclude_none=True)
+    # A job that is off is no section; a null inside a section is a value (a rule switched off).
+    content = {name: section for name, section in base.model_dump(mode="json").items() if section is not None}
     for key, value in settings.items():
         *path, last = key.split(".")
         place = content

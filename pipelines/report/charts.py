@@ -154,12 +154,7 @@ def histogram(
                     f"{_bin_name(edges[n], edges[n + 1], logarithmic)} {unit}: {counts[n]:,}",
                 )
             )
-    if logarithmic:
-        x_values = [10.0**n for n in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
-        if len(x_values) < 2:
-            x_values = [low, high]
-    else:
-        x_values = nice_ticks(low, high, 6)
+    x_values = _log_ticks(low, high) if logarithmic else nice_ticks(low, high, 6)
     return Histogram(
         bars,
         [anchored(place(value), short_number(value)) for value in x_values],
@@ -171,6 +166,13 @@ def histogram(
         [anchored(place(value), words) for value, words in marks if low <= value <= high],
         label,
     )
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten in [low, high]; where those are few, 2 and 5 times them too."""
+    powers = [10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    tens = [value for value in powers if low <= value <= high]
+    return tens if len(tens) >= 3 else [step * p for p in powers for step in (1, 2, 5) if low <= step * p <= high]
 
 
 def _bin_name(low: float, high: float, whole: bool) -> str:

@@ -72,10 +72,16 @@ def reasons(finished: FinishedRun) -> list[Reason]:
         known = explanations(job)
         for name, rows in sorted(manifest.dropped.items(), key=lambda item: (-item[1], item[0])):
             if rows:
-                words = known.get(name, "")
-                words = words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
-                found.append(Reason(job, name, words, rows, f"reason-{len(found) + 1}"))
+                found.append(Reason(job, name, _sentence(known.get(name, "")), rows, f"reason-{len(found) + 1}"))
     return found
+
+
+def _sentence(words: str) -> str:
+    """With a capital, but where it begins with a setting's name, and a full stop."""
+    if not words:
+        return ""
+    capital = words[0] if {".", "_"} & set(words.partition(" ")[0]) else words[0].upper()
+    return f"{capital}{words[1:].rstrip('.')}."
 
 
 def stages(finished: FinishedRun, all_reasons: list[Reason]) -> list[Stage]:

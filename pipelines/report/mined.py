@@ -13,7 +13,7 @@ from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.mine import MINED
 from pipelines.report.distributions import Tell
 from pipelines.report.finished_run import FinishedRun
-from pipelines.report.row_choice import Place, SmallestIds, rows_at
+from pipelines.report.row_choice import SmallestIds, joined, rows_at
 from pipelines.report.text import Clipped
 from pipelines.shards import read_batches
 from trainer.negatives import REASONS
@@ -59,13 +59,20 @@ def mined_negatives(finished: FinishedRun, tell: Tell) -> Mined | None:
 
 
 def _queries(finished: FinishedRun, tell: Tell) -> list[MinedQuery]:
+    """Mined rows stand beside the pairs of the shard of the same name, row by row."""
+    job = finished.pairs_job(before="mine")
+    assert job is not None
+    beside = {url.rsplit("/", 1)[-1]: url for url in finished.urls(job, PAIRS)}
     chosen = SmallestIds(SHOWN_QUERIES)
     for url in finished.urls("mine", MINED):
         first_row = 0
-        for batch in read_batches(url, ["pair_id", "source", "negative_rows"]):
+        kinds = read_batches(beside[url.rsplit("/", 1)[-1]], ["kind"])
+        mined_batches = read_batches(url, ["pair_id", "source", "negative_rows"])
+        for batch, pairs in zip(mined_batches, kinds, strict=True):
             # Rows without negatives go to a stratum of their own, which is not shown: filtering would lose the row numbers.
             some = pc.greater(pc.list_value_length(batch["negative_rows"]), 0)
-            chosen.add(url, first_row, batch["pair_id"], pc.if_else(some, batch["source"], ""))
+            stratum = pc.if_else(some, joined(batch["source"], pairs["kind"]), "")
+            chosen.add(url, first_row, batch["pair_id"], stratum)
             first_row += batch.num_rows
             tell(batch.num_rows)
     places = [place for stratum, place in chosen.in_turn(2 * SHOWN_QUERIES) if stratum][:SHOWN_QUERIES]
@@ -73,20 +80,11 @@ def _queries(finished: FinishedRun, tell: Tell) -> list[MinedQuery]:
         [(place.url, place.row) for place in places],
         ["positive_row", "positive_score", "negative_rows", "negative_scores", "negative_ranks"],
     )
-    pairs = _pairs_beside(finished, places)
+    at = {place: (beside[place.url.rsplit("/", 1)[-1]], place.row) for place in places}
+    pairs = rows_at(at.values(), ["query", "source", "kind", "query_lang"])
     numbers = {n for row in mined.values() for n in (row["positive_row"], *row["negative_rows"])}
     texts = _passages(finished, numbers)
-    return [_query(mined[place.url, place.row], pairs[place], texts) for place in places]
-
-
-def _pairs_beside(finished: FinishedRun, places: list[Place]) -> dict[Place, dict[str, Any]]:
-    """The pairs that the mined rows stand beside: same shard name, same row."""
-    job = finished.pairs_job(before="mine")
-    assert job is not None
-    beside = {url.rsplit("/", 1)[-1]: url for url in finished.urls(job, PAIRS)}
-    at = {place: (beside[place.url.rsplit("/", 1)[-1]], place.row) for place in places}
-    rows = rows_at(at.values(), ["query", "source", "kind", "query_lang"])
-    return {place: rows[found] for place, found in at.items()}
+    return [_query(mined[place.url, place.row], pairs[at[place]], texts) for place in places]
 
 
 def _passages(finished: FinishedRun, numbers: set[int]) -> dict[int, str]:

@@ -106,6 +106,7 @@ def _rendered(content: dict[str, Any]) -> bytes:
         "duration": text.duration,
         "score": text.score,
         "signed": text.signed,
+        "direction": text.direction,
     }
     assert environment.loader is not None
     style = environment.loader.get_source(environment, STYLE)[0]

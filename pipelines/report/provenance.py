@@ -65,6 +65,10 @@ def flat(settings: Mapping[str, Any], below: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and value:
             rows += flat(value, f"{below}{key}.")
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            rows.append((f"{below}{key}", "-" if shown in (None, "") else str(shown)))
+            shown = ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else _plain(value)
+            rows.append((f"{below}{key}", shown or "-"))
     return rows
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

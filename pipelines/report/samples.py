@@ -74,7 +74,6 @@ def dropped_samples(finished: FinishedRun, reasons: Sequence[Reason], wanted: in
 
 def _sample(row: dict[str, Any], place: Place) -> Sample:
     languages = (row["query_lang"], row["positive_lang"])
-    measured = {"label": row["label"], **(row["scores"] or {})}
     return Sample(
         query=Clipped.of(row["query"]),
         positive=Clipped.of(row["positive"]),
@@ -84,9 +83,18 @@ def _sample(row: dict[str, Any], place: Place) -> Sample:
         document_id=row["document_id"],
         url=row["url"],
         license=row["license"],
-        scores=[(name.replace("_", " "), f"{value:.3g}") for name, value in measured.items() if value is not None],
+        scores=_scores({"label": row["label"], **(row["scores"] or {})}),
         held_out=f"/{HELD_OUT}/" in place.url,
     )
+
+
+def _scores(measured: dict[str, float | None]) -> list[tuple[str, str]]:
+    """(name, value) of what was measured; the two sides' language probabilities as one."""
+    sides = [measured.pop(f"{side}_language_probability", None) for side in ("query", "positive")]
+    shown = [(name.replace("_", " "), f"{value:.3f}") for name, value in measured.items() if value is not None]
+    if None not in sides:
+        shown.append(("language probability", " / ".join(f"{value:.2f}" for value in sides)))
+    return shown
 
 
 @dataclass(frozen=True)

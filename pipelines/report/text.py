@@ -74,5 +74,10 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def direction(value: float) -> str:
+    """The class of a difference as it is shown, to three decimals."""
+    return "same" if abs(value) < 0.0005 else "better" if value > 0 else "worse"
+
+
 def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")

@@ -101,6 +101,7 @@ class Comparison:
 class Evaluation:
     comparisons: list[Comparison]
     headline: Comparison | None  # of the rows over all queries, the one where the trained model is best
+    axis: tuple[float, float]  # tenths around all values of the headline figure
 
 
 def evaluation(finished: FinishedRun) -> Evaluation | None:
@@ -113,7 +114,14 @@ def evaluation(finished: FinishedRun) -> Evaluation | None:
     overall = [c for c in comparisons if c.is_overall] or comparisons
     with_trained = [c for c in overall if c.value(TRAINED) is not None]
     headline = max(with_trained, key=lambda c: c.value(TRAINED) or 0.0, default=None)
-    return Evaluation(comparisons, headline)
+    return Evaluation(comparisons, headline, _axis(comparisons))
+
+
+def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:
+    values = [value for c in comparisons for model in c.models if (value := c.value(model.model)) is not None]
+    if not values:
+        return 0.0, 1.0
+    return max(0.0, math.floor(10 * min(values) - 0.5) / 10), min(1.0, math.ceil(10 * max(values) + 0.5) / 10)
 
 
 def _compared(rows: Sequence[dict[str, Any]]) -> list[Comparison]:
