@@ -14,11 +14,15 @@ def resolve_package_path(path: str) -> str:
     if not path.startswith(SCHEME):
         return path
     package, _, inside = path.removeprefix(SCHEME).partition("/")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    place = PurePosixPath(inside)
+    if not package.isidentifier() or ".." in place.parts or place.is_absolute():
+        raise ValueError(
+            f"{path} does not name a path inside a Python package. Write package://PACKAGE/path/inside, with the import name "
+            "of an installed package and without `..`."
+        )
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            f"{path}: no Python package named {package!r} is installed here; `pip install` it, or name a folder instead."
+            f"{path}: the Python package {package!r} is not installed here. `pip install` it, or name a folder."
         )
-    if ".." in PurePosixPath(inside).parts:
-        raise ValueError(f"{path}: `..` would leave the package {package!r}; name the file inside it directly.")
-    return str(Path(spec.submodule_search_locations[0]) / inside)
+    return str(Path(spec.submodule_search_locations[0]) / place)

@@ -9,12 +9,13 @@ Never reached: the network, pickled weights, code that comes with a model.
 """
 
 import hashlib
-import importlib.util
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sources.packaged import resolve_package_path
 
 if TYPE_CHECKING:
     import torch
@@ -138,9 +139,10 @@ def resolve_model_path(path: str) -> Path:
 
     The package is found, not imported. Raises ModelFolderError where there is no such folder.
     """
-    if path.startswith("package://"):
-        return _folder_in_package(path)
-    folder = Path(path).expanduser()
+    try:
+        folder = Path(resolve_package_path(path)).expanduser()
+    except ValueError as error:
+        raise ModelFolderError(str(error)) from None
     if not folder.is_dir():
         raise ModelFolderError(
             f"There is no model folder {path!r}. Give a local folder that holds config.json, *.safetensors and the "
@@ -148,26 +150,6 @@ def resolve_model_path(path: str) -> Path:
             f"`hf download NAME --local-dir FOLDER`."
         )
     return folder.resolve()
-
-
-def _folder_in_package(path: str) -> Path:
-    package, _, inside = path.removeprefix("package://").partition("/")
-    parts = Path(inside).parts
-    if not package.isidentifier() or ".." in parts or Path(inside).is_absolute():
-        raise ModelFolderError(
-            f"{path!r} does not name a folder inside a Python package. Write package://PACKAGE/sub/folder, with the "
-            f"top-level import name of an installed package and without `..`."
-        )
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise ModelFolderError(
-            f"{path!r} names the Python package {package!r}, which is not installed here. Install it."
-        )
-    for location in spec.submodule_search_locations or ():
-        folder = Path(location, *parts)
-        if folder.is_dir():
-            return folder.resolve()
-    raise ModelFolderError(f"{path!r}: the Python package {package!r} is installed, but holds no folder {inside!r}.")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ HEIGHT: Final = 180.0  # of the plot, without the labels of the x axis
 BOX: Final = 1000.0
 MAX_POINTS: Final = 500
 HEADROOM: Final = 1.12  # above the highest bar, for the labels of marks
+FEW_BINS: Final = 4  # a chart with fewer gets empty ones at its sides
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def histogram(
                 first -= 1
             while last < len(counts) and edges[last] < value:
                 last += 1
+    if last - first < FEW_BINS:
+        first, last = max(0, first - FEW_BINS), min(len(counts), last + FEW_BINS)
     low, high = edges[first], edges[last]
 
     def place(value: float) -> float:
@@ -157,11 +160,11 @@ def histogram(
     x_values = _log_ticks(low, high) if logarithmic else nice_ticks(low, high, 6)
     return Histogram(
         bars,
-        [anchored(place(value), short_number(value)) for value in x_values],
+        [anchored(place(value), short_number(value)) for value in x_values or [low, high]],
         [
             Tick(round(HEIGHT - HEIGHT * value / highest, 1), short_number(value))
             for value in nice_ticks(0, highest, 3)
-            if value and value == round(value)
+            if 0 < value < 0.93 * highest and value == round(value)
         ],
         [anchored(place(value), words) for value, words in marks if low <= value <= high],
         label,

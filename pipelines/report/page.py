@@ -101,6 +101,7 @@ def _rendered(content: dict[str, Any]) -> bytes:
     )
     environment.filters |= {
         "count": text.count,
+        "numbered": text.numbered,
         "share": text.share,
         "size": text.size,
         "duration": text.duration,

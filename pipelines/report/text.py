@@ -48,6 +48,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def numbered(value: int, one: str, several: str = "") -> str:
+    """3 -> "3 pairs", 1 -> "1 pair"."""
+    return f"{value:,} {one if value == 1 else several or one + 's'}"
+
+
 def share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 

@@ -8,7 +8,28 @@ from pathlib import Path
 import pytest
 import yaml
 
-WORDS = ["river", "mountain", "valley", "harvest", "copper", "engine", "library", "window", "garden", "winter", "summer", "bridge", "market", "lantern", "harbour", "village", "teacher", "compass", "thunder", "orchard"]
+WORDS = [
+    "river",
+    "mountain",
+    "valley",
+    "harvest",
+    "copper",
+    "engine",
+    "library",
+    "window",
+    "garden",
+    "winter",
+    "summer",
+    "bridge",
+    "market",
+    "lantern",
+    "harbour",
+    "village",
+    "teacher",
+    "compass",
+    "thunder",
+    "orchard",
+]
 
 
 def write_corpus(folder: Path, files: int = 2, documents: int = 12, seed: int = 3) -> None:

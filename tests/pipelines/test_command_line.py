@@ -88,8 +88,23 @@ def test_dedup_alone_writes_parquet_by_the_ending(tmp_path):
 
 def test_mine_alone_writes_flagembedding_lines(tmp_path, tiny_model):
     write_corpus(tmp_path / "corpus", files=1)
-    words = ("mine", "--pairs", f"{tmp_path}/corpus/*.jsonl", "--output", str(tmp_path / "mined.jsonl"), "--model", tiny_model)
-    sets = ("--set", "select.negatives=2", "--set", "select.rank_window=[0, 20]", "--set", "select.max_share_of_positive=null")
+    words = (
+        "mine",
+        "--pairs",
+        f"{tmp_path}/corpus/*.jsonl",
+        "--output",
+        str(tmp_path / "mined.jsonl"),
+        "--model",
+        tiny_model,
+    )
+    sets = (
+        "--set",
+        "select.negatives=2",
+        "--set",
+        "select.rank_window=[0, 20]",
+        "--set",
+        "select.max_share_of_positive=null",
+    )
     result = pairmill(*words, *sets, "--query-field", "title", "--positive-field", "body")
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line) for line in (tmp_path / "mined.jsonl").read_text().splitlines()]
@@ -112,7 +127,9 @@ def test_doctor_names_what_is_there_and_sources_lists_the_adapters(monkeypatch, 
 def test_log_json_gives_one_object_a_line(tmp_path):
     write_corpus(tmp_path / "corpus", files=1)
     sets = ("--set", "query=title", "--set", "positive=body")
-    result = pairmill("extract", "jsonl", f"{tmp_path}/corpus/*.jsonl", "--output", str(tmp_path / "out"), "--log-json", *sets)
+    result = pairmill(
+        "extract", "jsonl", f"{tmp_path}/corpus/*.jsonl", "--output", str(tmp_path / "out"), "--log-json", *sets
+    )
     assert result.returncode == 0, result.stderr
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert events[0]["event"] == "started" and events[-1]["event"] == "finished"

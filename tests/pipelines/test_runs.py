@@ -162,7 +162,7 @@ def test_a_run_killed_at_three_moments_ends_with_the_same_bytes(finished_run, tm
 
 
 def test_another_threshold_decides_again_without_measuring(finished_run, tmp_path):
-    recipe, folder, _ = finished_run
+    recipe, _, _ = finished_run
     content = yaml.safe_load(recipe.read_text())
     changed = {key: content[key] for key in ("name", "seed", "sources")}
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
@@ -212,7 +212,9 @@ def test_more_unreadable_records_than_allowed_fail_the_job_with_an_example(tiny_
 def test_a_job_without_a_sign_of_life_is_ended(tiny_recipe, tmp_path, monkeypatch):
     recipe = load_recipe(str(tiny_recipe(runner={"silence_seconds": 2.0})))
     hang = tmp_path / "sitecustomize.py"
-    hang.write_text("import sys\nif 'pipelines.job_process' in ' '.join(sys.orig_argv):\n    import time\n    time.sleep(600)\n")
+    hang.write_text(
+        "import sys\nif 'pipelines.job_process' in ' '.join(sys.orig_argv):\n    import time\n    time.sleep(600)\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     started = time.monotonic()
     with pytest.raises(JobFailed, match="no sign of life for 2 s"):

@@ -1,4 +1,5 @@
 import hashlib
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_batched(tmp_path_fac
     def write(edges):
         folder = str(tmp_path_factory.mktemp("shards"))
         with ShardWriter(folder, "pairs", "a", NUMBERS) as writer:
-            for first, last in zip(edges, edges[1:], strict=False):
+            for first, last in pairwise(edges):
                 writer.write(numbers(first, last))
         return writer.file.sha256
 
