@@ -1,5 +1,7 @@
 """Pairs and mined negatives as the JSON lines other trainers read."""
 
+import contextlib
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -30,32 +32,37 @@ def flagembedding_lines(pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.
 
 class FlagEmbeddingExport:
     """The JSON lines of one pair shard, pairs with and without negatives in two files: FlagEmbedding divides by the number of
-    negatives, so a file that mixes them stops its trainer."""
+    negatives, so a file that mixes them stops its trainer. A file without lines would stop it too, and is not written."""
 
     def __init__(self, folder: str, name: str, *, enabled: bool) -> None:
         self._folder, self._name = folder, name
         self._roles = (FLAGEMBEDDING, FLAGEMBEDDING_IN_BATCH) if enabled else ()
         self._streams: dict[str, Any] = {}
-        self._rows: dict[str, int] = dict.fromkeys(self._roles, 0)
+        self._rows: Counter[str] = Counter()
+        self._open = contextlib.ExitStack()
         self.files: list[ShardFile] = []
 
     def __enter__(self) -> "FlagEmbeddingExport":
-        for role in self._roles:
-            context = storage.atomic_write(storage.join(self._folder, role, f"{self._name}.jsonl"))
-            self._streams[role] = (context, context.__enter__())
         return self
 
     def write(self, pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> None:
         has_negatives = pc.greater(pc.list_value_length(mined["negative_rows"]), 0)
         for role, chosen in zip(self._roles, (has_negatives, pc.invert(has_negatives)), strict=False):
-            of_role = pairs.filter(chosen)
-            for line in flagembedding_lines(of_role, mined.filter(chosen), texts):
-                self._streams[role][1].write(line)
-            self._rows[role] += of_role.num_rows
+            for line in flagembedding_lines(pairs.filter(chosen), mined.filter(chosen), texts):
+                self._stream(role).write(line)
+                self._rows[role] += 1
+
+    def _stream(self, role: str) -> Any:
+        if role not in self._streams:
+            self._streams[role] = self._open.enter_context(storage.atomic_write(self._url(role)))
+        return self._streams[role]
+
+    def _url(self, role: str) -> str:
+        return storage.join(self._folder, role, f"{self._name}.jsonl")
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        for role, (context, stream) in self._streams.items():
-            context.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
+        for role, stream in sorted(self._streams.items()):
             path = f"{role}/{self._name}.jsonl"
-            file = ShardFile(role=role, path=path, rows=self._rows[role], bytes=stream.bytes, sha256=stream.sha256)
-            self.files.append(file)
+            rows, size, digest = self._rows[role], stream.bytes, stream.sha256
+            self.files.append(ShardFile(role=role, path=path, rows=rows, bytes=size, sha256=digest))

@@ -31,6 +31,7 @@ from sources.schema import SCHEMA_VERSION
 PAIRS = "pairs"
 HELD_OUT = "held_out"
 DOCUMENTS = "documents"
+EVALUATION = "evaluation/held_out"  # below pack: a folder of its own layout, written anew each time
 PAIR_JOBS = ("extract", "filter", "dedup", "score")  # the jobs whose `pairs` role is a PAIR shard
 
 
@@ -157,10 +158,9 @@ def build_manifest(job: Job, version: str, outcome: Outcome, seconds: float) -> 
 def remove_stale_files(folder: str, manifest: Manifest, parts: Sequence[Part]) -> None:
     """Delete shards and parts of earlier fingerprints that the new manifest does not name."""
     named = {file.path for file in manifest.files}
-    for role in {path.split("/", 1)[0] for path in named if "/" in path}:
-        for name in storage.list_files(storage.join(folder, role)):
-            if f"{role}/{name}" not in named:
-                storage.remove(storage.join(folder, role, name))
+    for path in storage.list_tree(folder, (".parquet", ".jsonl")):
+        if path not in named and not path.startswith(("_", EVALUATION)):
+            storage.remove(storage.join(folder, path))
     tasks = {part.task for part in parts}
     for name in storage.list_files(storage.join(folder, PARTS)):
         if name.removesuffix(".json") not in tasks:

@@ -57,7 +57,8 @@ def execute(recipe_file: str, run: RunFolder, name: str) -> None:
     manifest = build_manifest(job, __version__, outcome, time.monotonic() - started)
     storage.remove(storage.join(job.folder, "_exchange"))
     write_manifest(job.folder, manifest)
-    remove_stale_files(job.folder, manifest, outcome.parts)
+    if outcome.parts:
+        remove_stale_files(job.folder, manifest, outcome.parts)
     progress.clear(job.folder)
 
 

@@ -58,6 +58,14 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     return sorted(name for name in names if name.endswith(suffix))
 
 
+def list_tree(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Paths below `folder`, relative to it, of all files with these endings, sorted."""
+    filesystem, path = split_url(folder)
+    root = str(path).rstrip("/")
+    found = (str(name) for name in filesystem.find(path))
+    return sorted(name[len(root) :].lstrip("/") for name in found if name.endswith(suffixes))
+
+
 def make_folder(url: str) -> None:
     filesystem, path = split_url(url)
     filesystem.makedirs(path, exist_ok=True)

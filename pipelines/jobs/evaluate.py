@@ -5,8 +5,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.errors import UserError
-from pipelines.job import Job, Outcome, Plan, finished
-from pipelines.jobs.pack import EVALUATION
+from pipelines.job import EVALUATION, Job, Outcome, Plan, finished
 from pipelines.jobs.train import local_path
 from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce

@@ -20,11 +20,12 @@ from pipelines.run_folder import RunFolder
 from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
 from sources.catalogue import load_source
-from sources.packaged import resolve_package_path
+from sources.packaged import SCHEME, resolve_package_path
 from sources.reading import expand_paths
 from sources.source import SourceSettings, Split
 
 VERSION = 1
+_GLOB = re.compile(r"[*?\[]")
 FEW_RECORDS = 10  # so many unreadable records are always let pass: one in a file of five is no reason to stop
 
 _SCHEMAS = {
@@ -50,19 +51,28 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
 
 
 def input_files(entry: SourceEntry) -> list[tuple[str, str]]:
-    """(identity, path) of each input file of a source, sorted. The identity is the path below the pattern's fixed folder: it
-    names the shard, and is the same wherever the data lie."""
+    """(identity, path) of each input file of a source, sorted. The identity names the shard and is the same wherever the data
+    lie: the path inside the package, or below a pattern's fixed folder, or the end of the path that tells files apart."""
     found: dict[str, str] = {}
+    plain = []
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
-        fixed = (
-            re.split(r"[*?\[]", resolved, maxsplit=1)[0].rpartition("/")[0]
-            if re.search(r"[*?\[]", resolved)
-            else resolved
-        )
         for path in expand_paths([resolved]):
-            identity = path.removeprefix(fixed).strip("/") or path.rsplit("/", 1)[-1]
-            found.setdefault(identity if identity not in found else path, path)
+            if resolved != pattern:
+                inside = pattern.removeprefix(SCHEME)
+                root = resolved.removesuffix(inside.partition("/")[2])
+                found[f"{inside.partition('/')[0]}/{path.removeprefix(root)}"] = path
+            elif path == resolved or _GLOB.search(resolved) is None:
+                plain.append(path)
+            else:
+                fixed = _GLOB.split(resolved, maxsplit=1)[0].rpartition("/")[0]
+                found[path.removeprefix(fixed).strip("/")] = path
+    for path in dict.fromkeys(plain):
+        steps = path.split("/")
+        ends = ("/".join(steps[-n:]) for n in range(1, len(steps) + 1))
+        others = [other for other in plain if other != path]
+        end = next((end for end in ends if not any(other.endswith(f"/{end}") for other in others)), path)
+        found[end] = path
     return sorted(found.items())
 
 

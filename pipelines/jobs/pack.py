@@ -10,7 +10,7 @@ export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides
 
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import orjson
@@ -21,7 +21,7 @@ import xxhash
 from filters.duplicates import dedup_key
 from pipelines import storage
 from pipelines.exports import FlagEmbeddingExport
-from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
+from pipelines.job import EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.mine import MINED
 from pipelines.manifest import fingerprint, input_names
@@ -34,7 +34,6 @@ from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_finger
 from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, pack_pairs
 
 VERSION = 1
-EVALUATION: Final = "evaluation/held_out"
 REASONS = {
     "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
     "language_not_trained": "pack.languages leaves this language out of training",

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from pipelines.jobs.extract import input_files
+from pipelines.recipe import SourceEntry
+
+
+def identities(*paths: str) -> list[str]:
+    return [identity for identity, _ in input_files(SourceEntry(source="jsonl", paths=paths))]
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}\n")
+
+
+def test_a_shard_is_named_by_the_path_below_the_pattern_wherever_the_data_lie(tmp_path):
+    make(tmp_path, "a/x.jsonl", "b/x.jsonl", "y.jsonl")
+    assert identities(f"{tmp_path}/*/*.jsonl") == ["a/x.jsonl", "b/x.jsonl"]
+
+
+def test_single_files_are_told_apart_by_as_much_of_their_path_as_needed(tmp_path):
+    make(tmp_path, "a/x.jsonl", "b/x.jsonl", "y.jsonl")
+    files = [f"{tmp_path}/{name}" for name in ("a/x.jsonl", "b/x.jsonl", "y.jsonl", "y.jsonl")]
+    assert identities(*files) == ["a/x.jsonl", "b/x.jsonl", "y.jsonl"]
+    assert identities(files[0]) == ["x.jsonl"]
+
+
+def test_packaged_files_are_named_inside_their_package():
+    assert identities("package://pipelines/report/*.css") == ["pipelines/report/style.css"]
+    assert identities("package://pipelines/report/style.css") == ["pipelines/report/style.css"]
