@@ -39,22 +39,25 @@ def describe_progress(event: Event) -> str:
     state = event.progress
     if state is None or not state.tasks:
         return "starting"
-    parts = [f"{state.committed}/{state.tasks} parts"]
+    parts = [f"{state.committed}/{state.tasks} parts"] if state.tasks > 1 else []
     if state.rows:
-        parts.append(f"{state.rows:,} rows")
+        parts.append(f"{state.rows:,} {state.unit}")
         if event.seconds > 1:
-            parts.append(f"{state.rows / event.seconds:,.0f}/s")
+            speed = state.rows / event.seconds
+            parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2f}/s")
     if state.done > 0.02 and event.seconds > 2:
         left = event.seconds * (1 - state.done) / state.done
         parts.append(f"{duration(left)} left")
-    return ", ".join(parts)
+    return ", ".join(parts) or "running"
 
 
 def describe_end(manifest: Manifest) -> str:
     if not manifest.rows_in:
         return ""
     dropped = sum(manifest.dropped.values())
-    return f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out, {dropped:,} dropped"
+    unreadable = manifest.details.get("quarantined", 0)
+    words = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out, {dropped:,} dropped"
+    return f"{words}, {unreadable:,} records unreadable" if unreadable else words
 
 
 def duration(seconds: float) -> str:
@@ -181,8 +184,8 @@ def metrics_table(rows: Sequence[dict[str, Any]]) -> Table:
     """The evaluation, best known metrics only."""
     table = Table(title="Evaluation", title_justify="left", header_style="bold")
     for column in ("data", "kind", "model"):
-        table.add_column(column)
-    for column in ("queries", "nDCG@10", "MRR@10", "Recall@100"):
+        table.add_column(column, no_wrap=True)
+    for column in ("queries", "nDCG@10", "MRR@10", "R@100"):
         table.add_column(column, justify="right")
     for row in rows:
         figures = (f"{row[name]:.3f}" for name in ("ndcg@10", "mrr@10", "recall@100"))

@@ -50,9 +50,9 @@ def _write_unsynced(url: str, value: Any) -> None:
         filesystem.pipe_file(path, content)
 
 
-def announce(folder: str, tasks: Sequence[str], phase: str = "") -> None:
-    """Before the work starts: the names of all tasks of the job, finished ones included."""
-    _write_unsynced(storage.join(folder, PROGRESS, ANNOUNCED), {"tasks": list(tasks), "phase": phase})
+def announce(folder: str, tasks: Sequence[str], unit: str = "rows") -> None:
+    """Before the work starts: the names of all tasks of the job, finished ones included, and what their rows are."""
+    _write_unsynced(storage.join(folder, PROGRESS, ANNOUNCED), {"tasks": list(tasks), "unit": unit})
 
 
 def report_error(folder: str, kind: str, message: str) -> None:
@@ -72,7 +72,7 @@ class Progress:
     committed: int
     rows: int
     done: float
-    phase: str
+    unit: str
     sign: tuple[object, ...]
 
 
@@ -93,8 +93,8 @@ def read_progress(folder: str) -> Progress:
         if name.removesuffix(".json") not in committed:
             share += float(state.get("done", 0.0))
     done = share / len(tasks) if tasks else 0.0
-    phase = str(announced.get("phase", ""))
-    return Progress(len(tasks), len(finished), rows, min(done, 1.0), phase, (phase, len(finished), len(tasks), *signs))
+    unit = str(announced.get("unit", "rows"))
+    return Progress(len(tasks), len(finished), rows, min(done, 1.0), unit, (len(finished), len(tasks), *signs))
 
 
 def _read(url: str) -> dict[str, Any]:

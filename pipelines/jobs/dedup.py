@@ -79,7 +79,7 @@ def execute(job: Job) -> Outcome:
     urls = [storage.join(job.run.job(before.job), file.path) for file in files]
     names = [file.path.rsplit("/", 1)[-1].removesuffix(".parquet") for file in files]
     rows = sum(file.rows for file in files)
-    progress_files.announce(job.folder, names, "comparing")
+    progress_files.announce(job.folder, names)
     if not all(is_committed(job.folder, name, job.fingerprint) for name in names):
         partitions = settings.partitions or max(1, min(512, -(-rows // ROWS_PER_PARTITION)))
         divide = partial(

@@ -34,7 +34,7 @@ def execute(job: Job) -> Outcome:
             f"Training reads and writes a local disk, and this run is at {job.run.url}. Copy the run's pack folder to the GPU machine "
             "and use `pairmill train --data FOLDER --output FOLDER` there."
         )
-    announce(job.folder, ["steps"])
+    announce(job.folder, ["steps"], unit="steps")
     progress = TaskProgress(job.folder, "steps")
 
     def tell(event: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def training(finished: FinishedRun) -> Training | None:
         return Training(None, None, 0, None, None, 0)
     steps = [line["step"] for line in lines]
     losses = [line["loss"] for line in lines]
-    window = max(2, len(lines) // 12)
+    window = max(5, len(lines) // 10) | 1
     smooth = smoothed(losses, window)
     rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
     return Training(
@@ -63,7 +63,7 @@ def _metric_lines(url: str) -> list[dict[str, float]]:
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """The mean of each value and its neighbours within half a window, fewer at the ends: centred, so the curve does not lag."""
+    """The mean of `window` values, an odd number, around each value; fewer at the ends. Centred, so the curve does not lag."""
     half = window // 2
     totals = [0.0]
     for value in values:

@@ -470,7 +470,7 @@ def test_ticks_are_round_numbers_within_their_range():
 
 
 def test_smoothing_takes_the_mean_of_neighbours():
-    assert smoothed([1.0, 2.0, 6.0, 3.0], 2) == pytest.approx([1.5, 3.0, 11 / 3, 4.5])
+    assert smoothed([1.0, 2.0, 6.0, 3.0], 3) == pytest.approx([1.5, 3.0, 11 / 3, 4.5])
 
 
 def test_bm25_stands_beside_the_encoders_and_only_the_trained_model_has_a_difference():
