@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
-from sources.catalogue import load_source
 
 from pipelines.errors import UserError
+from pipelines.recipe import explain_validation
+from sources.catalogue import load_source
 from sources.packaged import resolve_package_path
 from sources.reading import expand_paths
 
@@ -43,10 +44,7 @@ def preview_pairs(source: str, paths: Sequence[str], settings: dict[str, Any], r
     try:
         checked = adapter.Settings.model_validate(settings)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UserError(
-            f"Source {source}: {problems}. Its settings are: {', '.join(sorted(adapter.Settings.model_fields))}."
-        ) from None
+        raise UserError(explain_validation(error, f"source {source}", {}, adapter.Settings)) from None
     found = Preview([], [], [])
     for path in expand_paths([resolve_package_path(path) for path in paths]):
         for split in adapter.splits(path, checked, READ_AT_ONCE):

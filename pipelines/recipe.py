@@ -209,13 +209,13 @@ def parse_recipe(text: str, path: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise UserError(_explain(error, path, lines, Recipe)) from None
+        raise UserError(explain_validation(error, path, lines, Recipe)) from None
     for number, entry in enumerate(recipe.sources):
         try:
             entry.adapter_settings()
         except ValidationError as error:
             raise UserError(
-                _explain(error, path, lines, load_source(entry.source).Settings, ("sources", number))
+                explain_validation(error, path, lines, load_source(entry.source).Settings, ("sources", number))
             ) from None
         except SourceError as error:
             raise UserError(f"{path}: {error}") from None
@@ -248,13 +248,14 @@ def _lines(node: yaml.Node | None, path: tuple[str | int, ...] = ()) -> dict[tup
     return found
 
 
-def _explain(
+def explain_validation(
     error: ValidationError,
     path: str,
     lines: dict[tuple[str | int, ...], int],
     model: type[BaseModel],
     below: tuple[str | int, ...] = (),
 ) -> str:
+    """What is wrong with some settings, in words: where (line, if known), which, and the nearest known name."""
     problems = []
     for problem in error.errors():
         place = (*below, *problem["loc"])

@@ -18,7 +18,7 @@ from pipelines.errors import UserError
 from pipelines.exports import flagembedding_lines
 from pipelines.job import PAIR_JOBS, PAIRS, finished
 from pipelines.jobs.dedup import PASSAGES
-from pipelines.recipe import Recipe, parse_recipe
+from pipelines.recipe import Recipe, explain_validation, parse_recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import read_batches
 
@@ -143,10 +143,7 @@ def train(console: Console, data: str, output: str, settings: dict[str, Any]) ->
     try:
         checked = TrainSettings.model_validate(settings)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})" for e in error.errors()
-        )
-        raise UserError(f"These training settings will not do: {problems}.") from None
+        raise UserError(explain_validation(error, "the command line", {}, TrainSettings)) from None
     columns = (
         TextColumn("step {task.completed}/{task.total}"),
         BarColumn(),

@@ -95,6 +95,7 @@ def load_backbone(path: str, *, pooling: Pooling | None = None, normalise: bool 
     layout = _read_layout(folder)
     config = _checked_config(layout.transformer)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # weights are checked below
     tokenizer = _load_tokenizer(layout.transformer)
     if layout.lower_case:
         _lower_case(tokenizer)
