@@ -11,7 +11,7 @@ of 15 to 19 letters, 98 % of 20 to 24, 99.9 % above 100. Hence texts under `min_
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from filters.characters import SCRIPTS, script_of_character
 from filters.text_quality import measure_text, utf8_buffers
-from sources.languages import UNKNOWN, language_code
+from sources.languages import LONGEST_TAG, UNKNOWN, language_code
 
 LANGUAGE_MEASURES: Final = pa.schema(
     [
@@ -125,14 +125,18 @@ def language_model_sha256(settings: LanguageSettings) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-@cache
 def language_group(code: str) -> str:
     """The ISO 639-3 code two texts share where a language identifier cannot be held to the difference.
 
     Individual languages become their macrolanguage (arb, arz -> ara; cmn, yue -> zho; zsm -> msa); the four of
     Serbo-Croatian, Norwegian's two and Malay with Indonesian are one each; regional languages of India's north, Italy
-    and the Netherlands go with Hindi, Italian and Dutch. The script plays no part.
+    and the Netherlands go with Hindi, Italian and Dutch. The script plays no part. A code longer than any is `und`.
     """
+    return UNKNOWN if len(code) > LONGEST_TAG else _group_of_code(code)
+
+
+@lru_cache(maxsize=65_536)  # codes come from data: bounded, and long ones stay out
+def _group_of_code(code: str) -> str:
     alpha3 = code.split("_", maxsplit=1)[0]
     if alpha3 in _GROUP:
         return _GROUP[alpha3]
@@ -161,7 +165,7 @@ _GROUP: Final = {
 _CODE_OF_WIKIPEDIA: Final = {"als": "gsw_Latn", "bh": "bih_Deva", "sh": "hbs_Latn", "eml": "egl_Latn"}
 
 
-@cache
+@lru_cache(maxsize=65_536)
 def _code_of_label(label: str) -> str:
     name = label.removeprefix("__label__")
     return _CODE_OF_WIKIPEDIA.get(name) or language_code(name)

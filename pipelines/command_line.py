@@ -1,5 +1,6 @@
 """The command `pairmill`. Only typer and rich are imported here; each command imports what it needs when it runs."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,11 +104,12 @@ def run(
     from pipelines.recipe import load_recipe
     from pipelines.run_folder import RunFolder
 
-    loaded = _with_runner(_overridden(load_recipe(recipe), set_ or []), runner, mode, workers, context.args)
+    overrides = _settings(set_ or []) | _runner_settings(runner, mode, workers, context.args)
+    loaded = load_recipe(recipe, overrides)
     folder = RunFolder(run_folder or f"runs/{loaded.name}")
     _run(loaded, folder, log_json)
     if not log_json:
-        _print_end(folder)
+        _print_end(folder, loaded.jobs())
 
 
 @app.command(rich_help_panel=RUN_PANEL)
@@ -115,7 +117,7 @@ def status(run_folder: RunFolderArgument) -> None:
     """Show what of a run is finished, and its funnel."""
     from pipelines.display import duration, funnel_table
     from pipelines.manifest import read_manifest
-    from pipelines.progress import read_progress
+    from pipelines.progress import ProgressReader
     from pipelines.recipe import load_recipe
 
     folder = _existing_run(run_folder)
@@ -124,7 +126,7 @@ def status(run_folder: RunFolderArgument) -> None:
     for job in recipe.jobs():
         manifest = read_manifest(folder.job(job))
         if manifest is None:
-            state = read_progress(folder.job(job))
+            state = ProgressReader(folder.job(job)).read()
             console.print(
                 f"{job:<9} not finished"
                 + (f"; {state.committed} of {state.tasks} parts committed" if state.tasks else "")
@@ -148,10 +150,10 @@ def report(run_folder: RunFolderArgument) -> None:
     with locked(folder):
         from pipelines.jobs.report import write_report
 
-        console.print(write_report(recipe, folder), soft_wrap=True, highlight=False)
+        _say(write_report(recipe, folder))
 
 
-@app.command(rich_help_panel=LOOK_PANEL, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(rich_help_panel=LOOK_PANEL)
 def preview(
     source: Annotated[str, typer.Argument(help="a source; `pairmill sources` lists them")],
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="files, globs or URLs")],
@@ -176,6 +178,7 @@ def preview(
 def sources() -> None:
     """List the sources: what each takes, gives, and where the data is had."""
     from rich.table import Table
+
     from sources.catalogue import load_source, source_names
 
     table = Table(header_style="bold")
@@ -233,7 +236,16 @@ def filter_(
 ) -> None:
     """Drop pairs by length, characters and language, each with its reason."""
     settings = {"filter": {"preset": preset, **_settings(set_ or [])}}
-    _standalone("filter", input_, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+    _standalone(
+        "filter",
+        input_,
+        output,
+        settings,
+        {"query": query_field, "positive": positive_field},
+        report_file,
+        keep_work,
+        log_json,
+    )
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -251,7 +263,14 @@ def dedup(
     """Drop exact duplicates of pairs, and all but a number of pairs per query and per positive."""
     caps = {"max_pairs_per_query": max_pairs_per_query, "max_pairs_per_positive": max_pairs_per_positive}
     _standalone(
-        "dedup", input_, output, {"dedup": caps}, (query_field, positive_field), report_file, keep_work, log_json
+        "dedup",
+        input_,
+        output,
+        {"dedup": caps},
+        {"query": query_field, "positive": positive_field},
+        report_file,
+        keep_work,
+        log_json,
     )
 
 
@@ -269,7 +288,16 @@ def score(
 ) -> None:
     """Measure the relevance of the two sides with an encoder, and drop pairs below a threshold."""
     settings = {"score": {"encoder": {"model": model}, "threshold": threshold}}
-    _standalone("score", input_, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+    _standalone(
+        "score",
+        input_,
+        output,
+        settings,
+        {"query": query_field, "positive": positive_field},
+        report_file,
+        keep_work,
+        log_json,
+    )
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -284,6 +312,9 @@ def mine(
     ] = None,
     query_field: QueryField = "query",
     positive_field: PositiveField = "positive",
+    document_field: Annotated[
+        str | None, typer.Option(help="field of the positive's document: its other passages are no negatives")
+    ] = None,
     report_file: ReportFile = None,
     keep_work: Keep = False,
     log_json: LogJson = False,
@@ -293,7 +324,10 @@ def mine(
         "dedup": {"max_pairs_per_query": 10**6, "max_pairs_per_positive": 10**6},
         "mine": _nested({"encoder.model": model, **_settings(set_ or [])}),
     }
-    _standalone("mine", pairs, output, settings, (query_field, positive_field), report_file, keep_work, log_json)
+    fields = {"query": query_field, "positive": positive_field}
+    if document_field:
+        fields["document_id"] = document_field
+    _standalone("mine", pairs, output, settings, fields, report_file, keep_work, log_json)
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -314,7 +348,7 @@ def pack(
     from pipelines.run_folder import RunFolder
 
     settings = {"dedup": {}, "pack": _nested({"model": model, **_settings(set_ or [])})}
-    recipe = standalone.pair_recipe("pack", input_, (query_field, positive_field), settings)
+    recipe = standalone.pair_recipe("pack", input_, {"query": query_field, "positive": positive_field}, settings)
     _run(recipe, RunFolder(output), log_json, ["extract", "dedup", "pack"])
 
 
@@ -326,6 +360,9 @@ def train(
     steps: Annotated[int, typer.Option(min=1)],
     seed: Annotated[int, typer.Option()] = 0,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 100,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="remove checkpoints of other settings or data and start anew")
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a training setting, e.g. temperature=0.05")
     ] = None,
@@ -340,7 +377,7 @@ def train(
         "checkpoint_every": checkpoint_every,
         **_settings(set_ or []),
     }
-    standalone.train(console, data, output, settings)
+    standalone.train(console, data, output, settings, restart=restart)
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -361,7 +398,7 @@ def _standalone(
     inputs: list[str],
     output: str,
     settings: dict[str, Any],
-    fields: tuple[str, str],
+    fields: dict[str, str],
     report_file: str | None,
     keep_work: bool,
     log_json: bool,
@@ -374,7 +411,7 @@ def _standalone(
     rows = standalone.export(folder, recipe, job, output)
     standalone.write_counts(folder, job, report_file)
     if not log_json:
-        console.print(f"{rows:,} rows written to {output}", highlight=False, soft_wrap=True)
+        _say(f"{rows:,} rows written to {output}")
     if not keep_work:
         standalone.remove_work_folder(folder)
 
@@ -382,23 +419,32 @@ def _standalone(
 def _run(recipe: "Recipe", folder: Any, log_json: bool, only: list[str] | None = None) -> None:
     from pipelines.display import choose_display
     from pipelines.launcher import run_recipe
+    from pipelines.run_folder import absolute
 
-    with choose_display(console, log_json) as display:
-        run_recipe(recipe, folder, display, only)
+    signal.signal(signal.SIGTERM, _interrupt)  # end the job's process politely: training writes a checkpoint
+    try:
+        with choose_display(console, log_json) as display:
+            run_recipe(recipe, absolute(folder), display, only)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was finished is kept; the same command goes on from there.", highlight=False)
+        raise typer.Exit(130) from None
 
 
-def _print_end(folder: Any) -> None:
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_end(folder: Any, jobs: list[str]) -> None:
     from pipelines import storage
     from pipelines.display import funnel_table, metrics_table
     from pipelines.manifest import read_manifest
-    from pipelines.recipe import JOBS
 
-    manifests = [manifest for job in JOBS if (manifest := read_manifest(folder.job(job)))]
+    manifests = [manifest for job in jobs if (manifest := read_manifest(folder.job(job)))]
     console.print(funnel_table(manifests))
     evaluated = next((manifest for manifest in manifests if manifest.job == "evaluate"), None)
     if evaluated:
         console.print(metrics_table(evaluated.details["metrics"]))
-    console.print(f"Report: {storage.join(folder.url, 'report', 'index.html')}", highlight=False, soft_wrap=True)
+    _say(f"Report: {storage.join(folder.url, 'report', 'index.html')}")
 
 
 def _existing_run(name: str) -> Any:
@@ -426,7 +472,10 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {pair}: write KEY=VALUE, e.g. --set language=de.")
-        settings[key.strip()] = yaml.safe_load(value)
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {pair}: the value is not YAML; put quotes around it.") from None
     return settings
 
 
@@ -442,31 +491,25 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _overridden(recipe: "Recipe", sets: list[str]) -> "Recipe":
-    if not sets:
-        return recipe
-    from pipelines.standalone import overridden
-
-    return overridden(recipe, _settings(sets))
-
-
-def _with_runner(
-    recipe: "Recipe", runner: str | None, mode: str | None, workers: int | None, beam_options: list[str]
-) -> "Recipe":
+def _runner_settings(
+    runner: str | None, mode: str | None, workers: int | None, beam_options: list[str]
+) -> dict[str, Any]:
     from pipelines.errors import UserError
     from pipelines.runner import REFUSED_MODE
 
     if mode == "multi_threading":
         raise UserError(f"--mode multi_threading is refused: {REFUSED_MODE}")
-    if beam_options and runner is None and recipe.runner.runner == "FnApiRunner":
-        raise UserError(f"Unknown option {beam_options[0]}. (Beam options are passed on only together with --runner.)")
-    given = {"runner": runner, "mode": mode, "workers": workers, "options": tuple(beam_options) or None}
-    changed = {key: value for key, value in given.items() if value is not None}
-    if not changed:
-        return recipe
-    from pipelines.standalone import overridden
+    if beam_options and runner is None:
+        raise UserError(
+            f"Unknown option {beam_options[0]}. (Beam's options are passed on only together with --runner.)"
+        )
+    given = {"runner": runner, "mode": mode, "workers": workers, "options": beam_options or None}
+    return {f"runner.{key}": value for key, value in given.items() if value is not None}
 
-    return overridden(recipe, {f"runner.{key}": value for key, value in changed.items()})
+
+def _say(words: str) -> None:
+    """A line with names from outside: no markup, no wrapping."""
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -476,9 +519,6 @@ def main() -> None:
         sys.argv = [word for word in sys.argv if word != "--debug"]
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("Interrupted. What was finished is kept; the same command goes on from there.", highlight=False)
-        sys.exit(130)
     except Exception as error:
         if debug:
             raise
@@ -488,12 +528,12 @@ def main() -> None:
 
 
 def _explained(error: Exception) -> tuple[int, str]:
-    """(exit code, one paragraph) for an error. Errors of the user's making derive from ValueError."""
+    """(exit code, one paragraph) for an error."""
     from rich.markup import escape
 
-    from pipelines.errors import JobFailed
+    from pipelines.errors import USER_ERRORS, JobFailed
 
-    if isinstance(error, ValueError):
+    if type(error).__name__ in USER_ERRORS:
         return 2, escape(" ".join(str(error).split()))
     if isinstance(error, JobFailed):
         return 1, escape(" ".join(str(error).split()))

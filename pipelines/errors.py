@@ -1,5 +1,7 @@
 """The two ways a command ends badly: the user's mistake (exit code 2) and a failure of the work (exit code 1)."""
 
+from typing import Final
+
 
 class UserError(ValueError):
     """Something the user can put right. The message is one paragraph: what was found, where, and the remedy."""
@@ -11,3 +13,23 @@ class JobFailed(RuntimeError):
     """A job could not finish. The message says which job, at which input, why, and how to go on."""
 
     exit_code = 1
+
+
+# Errors of the floors below that are the user's to put right. By name: they come from processes and from modules that are
+# imported late; a ValueError of any other name is a fault of ours.
+USER_ERRORS: Final = frozenset(
+    {
+        "UserError",
+        "SourceError",
+        "PackagePathError",
+        "LanguageModelError",
+        "MissingMeasureError",
+        "ModelFolderError",
+        "EmbeddingError",
+        "PackingError",
+        "BatchPlanError",
+        "TrainingDataError",
+        "TrainingError",
+        "EvaluationDataError",
+    }
+)

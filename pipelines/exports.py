@@ -17,16 +17,25 @@ FLAGEMBEDDING_IN_BATCH: Final = "export/flagembedding_in_batch"
 
 
 def flagembedding_lines(pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> Any:
-    """JSON lines (bytes) of PAIR rows and the mined rows beside them; `texts` are the passages by row number."""
+    """JSON lines (bytes) of PAIR rows and the mined rows beside them; `texts` are the passages by row number.
+
+    Negatives that came with the source stand before the mined ones; such a row has no scores, for they have none.
+    """
     rows = mined["negative_rows"].flatten()
     offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(mined["negative_rows"]).to_numpy())])
     negatives = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts.take(rows).cast(pa.string()))
+    scores = mined["negative_scores"]
+    curated = pc.greater(pc.list_value_length(pairs["negatives"]).fill_null(0), 0)
+    if pc.any(curated).as_py():
+        both = zip(pairs["negatives"].to_pylist(), negatives.to_pylist(), strict=True)
+        negatives = pa.array([[*(first or []), *then] for first, then in both], pa.list_(pa.string()))
+        scores = pc.if_else(curated, pa.scalar(None, scores.type), scores)
     return flagembedding_rows(
         pairs["query"],
         pairs["positive"],
         negatives,
         positive_scores=mined["positive_score"],
-        negative_scores=mined["negative_scores"],
+        negative_scores=scores,
     )
 
 
@@ -46,7 +55,8 @@ class FlagEmbeddingExport:
         return self
 
     def write(self, pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> None:
-        has_negatives = pc.greater(pc.list_value_length(mined["negative_rows"]), 0)
+        curated = pc.greater(pc.list_value_length(pairs["negatives"]).fill_null(0), 0)
+        has_negatives = pc.or_(curated, pc.greater(pc.list_value_length(mined["negative_rows"]), 0))
         for role, chosen in zip(self._roles, (has_negatives, pc.invert(has_negatives)), strict=False):
             for line in flagembedding_lines(pairs.filter(chosen), mined.filter(chosen), texts):
                 self._stream(role).write(line)

@@ -87,6 +87,7 @@ class Job:
         """Do the tasks that are not committed yet, on the recipe's runner; returns the parts of all of them, in order."""
         progress.announce(self.folder, [task.name for task in tasks])
         open_tasks = [task for task in tasks if not is_committed(self.folder, task.name, task.fingerprint)]
+        forget_parts(self.folder, [task.name for task in open_tasks])
         if open_tasks:
 
             def build(pipeline: Any) -> None:
@@ -110,6 +111,17 @@ class Job:
                 )
             parts.append(part)
         return parts
+
+
+def forget_parts(folder: str, tasks: Sequence[str]) -> None:
+    """Remove the records of tasks that are about to run: a record must not outlive the files it describes."""
+    for task in tasks:
+        storage.remove(storage.join(folder, PARTS, f"{task}.json"))
+
+
+def is_whole(folder: str, manifest: Manifest) -> bool:
+    """Whether all files a manifest names are there."""
+    return {file.path for file in manifest.files} <= set(storage.list_tree(folder))
 
 
 def is_committed(folder: str, task: str, task_fingerprint: str) -> bool:
@@ -158,7 +170,7 @@ def build_manifest(job: Job, version: str, outcome: Outcome, seconds: float) -> 
 def remove_stale_files(folder: str, manifest: Manifest, parts: Sequence[Part]) -> None:
     """Delete shards and parts of earlier fingerprints that the new manifest does not name."""
     named = {file.path for file in manifest.files}
-    for path in storage.list_tree(folder, (".parquet", ".jsonl")):
+    for path in storage.list_tree(folder, (".parquet", ".jsonl", ".npy")):
         if path not in named and not path.startswith(("_", EVALUATION)):
             storage.remove(storage.join(folder, path))
     tasks = {part.task for part in parts}

@@ -56,9 +56,9 @@ def execute(recipe_file: str, run: RunFolder, name: str) -> None:
     outcome = module.execute(job)
     manifest = build_manifest(job, __version__, outcome, time.monotonic() - started)
     storage.remove(storage.join(job.folder, "_exchange"))
-    write_manifest(job.folder, manifest)
     if outcome.parts:
         remove_stale_files(job.folder, manifest, outcome.parts)
+    write_manifest(job.folder, manifest)
     progress.clear(job.folder)
 
 

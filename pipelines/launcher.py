@@ -16,24 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import progress, storage
-from pipelines.errors import JobFailed, UserError
-from pipelines.job import Plan, module_of
+from pipelines.errors import USER_ERRORS, JobFailed, UserError
+from pipelines.job import Plan, is_whole, module_of
 from pipelines.manifest import Manifest, read_manifest
-from pipelines.progress import Progress, read_progress
+from pipelines.progress import Progress, ProgressReader
 from pipelines.recipe import Recipe, dump_recipe
 from pipelines.run_folder import RunFolder, append_log, locked
 from pipelines.runner import check_runner
-
-POLL_SECONDS = 0.25
-USER_ERRORS = {
-    "UserError",
-    "SourceError",
-    "ModelFolderError",
-    "LanguageModelError",
-    "MissingMeasureError",
-    "TrainingDataError",
-    "EvaluationDataError",
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +59,8 @@ def run_recipe(
                 module = module_of(name)
                 plan: Plan = module.plan(recipe, run)
                 manifest = read_manifest(run.job(name))
-                if manifest is not None and manifest.fingerprint == plan.fingerprint(name, module.VERSION):
+                up_to_date = manifest is not None and manifest.fingerprint == plan.fingerprint(name, module.VERSION)
+                if manifest is not None and up_to_date and is_whole(run.job(name), manifest):
                     tell(Event("skipped", name, manifest=manifest))
                 else:
                     manifest = _run_job(recipe, run, name, recipe_file, inherited, tell)
@@ -101,6 +91,7 @@ def _run_job(
     with _log_stream(run, name) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.job_process", recipe_file, run.url, name],
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a folder `pipelines` where the user stands is not ours
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -140,13 +131,14 @@ def _watch(
     started: float,
     tell: Callable[[Event], None],
 ) -> None:
+    reader = ProgressReader(folder)
     sign: tuple[object, ...] = ()
     last_sign = time.monotonic()
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(POLL_SECONDS)
+            process.wait(reader.poll_seconds)
             return
-        state = read_progress(folder)
+        state = reader.read()
         now = time.monotonic()
         if state.sign != sign:
             sign, last_sign = state.sign, now
@@ -196,9 +188,9 @@ def _log_path(run: RunFolder, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _log_stream(run: RunFolder, name: str) -> Iterator[int | None]:
+def _log_stream(run: RunFolder, name: str) -> Iterator[int]:
     if not storage.is_local(run.url):
-        yield None
+        yield sys.stderr.fileno()  # standard output is for --log-json
         return
     path = Path(storage.split_url(_log_path(run, name))[1])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ def with_measurements(
         for batch, measurements in zip(read_batches(url), measured, strict=True):
             yield batch, measurements
         return
+    storage.remove(storage.join(folder, _MEASURED, f"{name}.json"))  # a record must not outlive the file it describes
     with ShardWriter(folder, MEASUREMENTS, name, schema) as writer:
         for batch in read_batches(url):
             measurements = measure(batch)

@@ -18,6 +18,7 @@ from sources.reading import expand_paths
 
 SHOWN_CHARACTERS = 160
 READ_AT_ONCE = 4 * 2**20
+READ_AT_MOST = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Preview:
 
 
 def preview_pairs(source: str, paths: Sequence[str], settings: dict[str, Any], rows: int) -> Preview:
-    """Read until `rows` pairs are found or the files end.
+    """Read until `rows` pairs are found, or READ_AT_MOST bytes were read, or the files end.
 
     Raises:
         UserError: a setting the source does not know.
@@ -50,9 +51,9 @@ def preview_pairs(source: str, paths: Sequence[str], settings: dict[str, Any], r
         for split in adapter.splits(path, checked, READ_AT_ONCE):
             for extracted in adapter.read(split, checked):
                 found.pairs.extend(extracted.pairs.slice(0, rows - len(found.pairs)).to_pylist())
-                found.rejects.extend(extracted.rejects.slice(0, rows).to_pylist())
-                found.quarantine.extend(extracted.quarantine.slice(0, rows).to_pylist())
-                if len(found.pairs) >= rows:
+                found.rejects.extend(extracted.rejects.slice(0, rows - len(found.rejects)).to_pylist())
+                found.quarantine.extend(extracted.quarantine.slice(0, rows - len(found.quarantine)).to_pylist())
+                if len(found.pairs) >= rows or extracted.position - split.start > READ_AT_MOST:
                     return found
     return found
 

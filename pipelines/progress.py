@@ -76,30 +76,45 @@ class Progress:
     sign: tuple[object, ...]
 
 
-def read_progress(folder: str) -> Progress:
-    progress_folder = storage.join(folder, PROGRESS)
-    names = storage.list_files(progress_folder, ".json")
-    announced = _read(storage.join(progress_folder, ANNOUNCED)) if ANNOUNCED in names else {}
-    tasks: list[str] = announced.get("tasks", [])
-    committed = {name.removesuffix(".json") for name in storage.list_files(storage.join(folder, PARTS), ".json")}
-    finished = [task for task in tasks if task in committed]
-    rows, share, signs = 0, float(len(finished)), []
-    for name in names:
-        if name.startswith("_"):
-            continue
-        state = _read(storage.join(progress_folder, name))
-        signs.append((name, state.get("rows"), state.get("done")))
-        rows += int(state.get("rows", 0))
-        if name.removesuffix(".json") not in committed:
-            share += float(state.get("done", 0.0))
-    done = share / len(tasks) if tasks else 0.0
-    unit = str(announced.get("unit", "rows"))
-    return Progress(len(tasks), len(finished), rows, min(done, 1.0), unit, (len(finished), len(tasks), *signs))
+class ProgressReader:
+    """Reads where a job stands, again and again; what is committed is read once."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._committed_rows: dict[str, int] = {}
+        self.poll_seconds = 0.25 if storage.is_local(folder) else 15.0
+
+    def read(self) -> Progress:
+        progress_folder = storage.join(self._folder, PROGRESS)
+        names = storage.list_files(progress_folder, ".json")
+        announced = _read(storage.join(progress_folder, ANNOUNCED)) if ANNOUNCED in names else {}
+        tasks: list[str] = announced.get("tasks", [])
+        committed = {
+            name.removesuffix(".json") for name in storage.list_files(storage.join(self._folder, PARTS), ".json")
+        }
+        finished = [task for task in tasks if task in committed]
+        rows, share, signs = 0, float(len(finished)), []
+        for name in names:
+            task = name.removesuffix(".json")
+            if name.startswith("_"):
+                continue
+            if task not in self._committed_rows:
+                state = _read(storage.join(progress_folder, name))
+                signs.append((name, state.get("rows"), state.get("done")))
+                if task in committed:
+                    self._committed_rows[task] = int(state.get("rows", 0))
+                else:
+                    rows += int(state.get("rows", 0))
+                    share += float(state.get("done", 0.0))
+        rows += sum(self._committed_rows.values())
+        done = share / len(tasks) if tasks else 0.0
+        unit = str(announced.get("unit", "rows"))
+        return Progress(len(tasks), len(finished), rows, min(done, 1.0), unit, (len(finished), len(tasks), *signs))
 
 
 def _read(url: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = storage.read_json(url)
-    except FileNotFoundError:
-        return {}  # replaced or cleared between listing and reading
+    except OSError:
+        return {}  # replaced or cleared between listing and reading, or a store that does not answer this time
     return content

@@ -8,17 +8,19 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from filters.decide import FilterSettings
 from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.runner import RunnerSettings
 from sources.catalogue import load_source, source_names
+from sources.languages import UNKNOWN, language_code
 from sources.source import SourceError, SourceSettings
 from trainer.encoder import EncoderSettings
 from trainer.loop import TrainSettings
@@ -27,6 +29,18 @@ from trainer.packing import PackingSettings
 
 JOBS: Final = ("extract", "filter", "dedup", "score", "mine", "pack", "train", "evaluate", "report")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
+
+
+def known_languages(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """en, eng or eng_Latn -> eng_Latn. Raises ValueError for a tag that names no language."""
+    codes = tuple(language_code(tag) for tag in tags)
+    for tag, code in zip(tags, codes, strict=True):
+        if code == UNKNOWN:
+            raise ValueError(f"{tag!r} names no language; write e.g. en, zh-Hant or eng_Latn")
+    return codes
+
+
+_Languages = Annotated[tuple[str, ...], AfterValidator(known_languages)]
 
 
 class _Settings(BaseModel):
@@ -99,7 +113,7 @@ class ScoreSettings(_Settings):
     threshold: float = Field(
         0.43, ge=-1, le=1, description="pairs below are dropped; 0.43 is C-Pack's for Text2Vec (section 3.2)"
     )
-    reads: tuple[str, ...] = Field(
+    reads: _Languages = Field(
         (),
         description="languages the encoder can read (eng_Latn ...); pairs in others are kept and marked as not scored; empty: all",
     )
@@ -113,9 +127,7 @@ class MineSettings(_Settings):
     within: Literal["kind", "all"] = Field(
         "kind", description="a query looks for negatives among the passages of its kind, or all"
     )
-    reads: tuple[str, ...] = Field(
-        (), description="languages the encoder can read; pairs in others get no mined negatives"
-    )
+    reads: _Languages = Field((), description="languages the encoder can read; pairs in others get no mined negatives")
 
 
 class PackJobSettings(_Settings):
@@ -124,7 +136,7 @@ class PackJobSettings(_Settings):
     model: str = Field(description="the model that will be trained: its tokenizer makes the token ids")
     packing: PackingSettings = PackingSettings()
     kinds: tuple[str, ...] = Field((), description="kinds that go into training; empty: all")
-    languages: tuple[str, ...] = Field((), description="languages (both sides) that go into training; empty: all")
+    languages: _Languages = Field((), description="languages (both sides) that go into training; empty: all")
     evaluation_kinds: tuple[str, ...] = Field(
         (), description="kinds of held-out pairs that become the evaluation set; empty: all"
     )
@@ -180,8 +192,8 @@ class Recipe(_Settings):
 NEEDS: Final = {"mine": ("dedup",), "train": ("pack",), "evaluate": ("pack",), "pack": ("dedup",)}
 
 
-def load_recipe(path: str) -> Recipe:
-    """Read and check a recipe file.
+def load_recipe(path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a recipe file, with some settings replaced, named by their path: {"train.steps": 50}.
 
     Raises:
         UserError: no such file, no YAML, an unknown key or a wrong value; the message names the line.
@@ -190,10 +202,10 @@ def load_recipe(path: str) -> Recipe:
         raise UserError(f"There is no recipe at {path}. Name a YAML file, e.g. recipes/demo.yaml.")
     with storage.open_for_reading(path) as stream:
         text = stream.read().decode("utf-8", "replace")
-    return parse_recipe(text, path)
+    return parse_recipe(text, path, overrides)
 
 
-def parse_recipe(text: str, path: str) -> Recipe:
+def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Check a recipe's text; `path` is for the messages."""
     try:
         content = yaml.safe_load(text)
@@ -204,6 +216,10 @@ def parse_recipe(text: str, path: str) -> Recipe:
         raise UserError(
             f"{path} holds no recipe: expected keys such as `name:` and `sources:`, found {type(content).__name__}."
         )
+    _override(content, overrides or {})
+    for job in JOBS:
+        if job in content and content[job] is None:
+            content[job] = {}  # `evaluate:` with nothing behind it is a section too
     if "name" not in content:
         content["name"] = Path(path).stem
     try:
@@ -226,6 +242,19 @@ def parse_recipe(text: str, path: str) -> Recipe:
                     f"{path}: `{job}` needs `{other}`; add `{other}: {{}}` to the recipe, with its settings."
                 )
     return recipe
+
+
+def _override(content: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        place: Any = content
+        for step in path:
+            place = place.setdefault(step, {}) if isinstance(place, dict) else None
+            if place is None:
+                raise UserError(f"--set {key}: there is no setting below `{step}`.")
+        if not isinstance(place, dict):
+            raise UserError(f"--set {key}: there is no setting below `{'.'.join(path)}`.")
+        place[last] = value
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -3,10 +3,12 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,11 @@ class RunFolder:
     @property
     def recipe(self) -> str:
         return storage.join(self.url, "recipe.yaml")
+
+
+def absolute(run: RunFolder) -> RunFolder:
+    """The same folder by its whole path, which means the same to every process."""
+    return RunFolder(str(storage.split_url(run.url)[1])) if storage.is_local(run.url) else run
 
 
 @contextlib.contextmanager
@@ -79,22 +86,28 @@ def _file_lock(folder: Path, wait_seconds: float) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _object_lock(url: str) -> Iterator[None]:
-    lock = storage.join(url, REMOTE_LOCK)
-    if storage.exists(lock):
-        held = storage.read_json(lock)
-        age = time.time() - held["beat"]
-        if age < REMOTE_STALE_SECONDS:
-            raise UserError(
-                f"{url} is in use by {held['holder']} (seen {age:.0f} s ago). Wait for it, stop it, or name another run folder; a lock that is not renewed counts as abandoned after {REMOTE_STALE_SECONDS:.0f} s."
-            )
-    holder, ended = _holder(), threading.Event()
+    lock, holder, ended = storage.join(url, REMOTE_LOCK), f"{_holder()} ({uuid.uuid4().hex[:8]})", threading.Event()
+    held = storage.read_json(lock) if storage.exists(lock) else None
+    if held is not None and time.time() - held["beat"] < REMOTE_STALE_SECONDS:
+        raise UserError(
+            f"{url} is in use by {held['holder']} (seen {time.time() - held['beat']:.0f} s ago). Wait for it, stop it, or name another run folder; a lock that is not renewed counts as abandoned after {REMOTE_STALE_SECONDS:.0f} s."
+        )
+
+    def beat() -> None:
+        storage.write_json(lock, {"holder": holder, "beat": time.time()})
+
+    def ours() -> bool:
+        return bool(storage.exists(lock) and storage.read_json(lock)["holder"] == holder)
 
     def renew() -> None:
-        while True:
-            storage.write_json(lock, {"holder": holder, "beat": time.time()})
-            if ended.wait(REMOTE_BEAT_SECONDS):
-                return
+        while not ended.wait(REMOTE_BEAT_SECONDS):
+            try:
+                if ours():
+                    beat()
+            except OSError as error:  # the store did not answer; the next beat is in time still
+                logging.getLogger(__name__).warning("the lock %s could not be renewed: %s", lock, error)
 
+    beat()
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
@@ -102,16 +115,12 @@ def _object_lock(url: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        storage.remove(lock)
+        if ours():
+            storage.remove(lock)
 
 
 def _holder() -> str:
     return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-
-
-def read_text(url: str) -> str:
-    with storage.open_for_reading(url) as stream:
-        return stream.read().decode()
 
 
 def append_log(run: RunFolder, event: dict[str, object]) -> None:

@@ -23,7 +23,6 @@ REFUSED: Final = {
     "SwitchingDirectRunner": "it chooses Prism or FnApiRunner by what it finds. Leave --runner out (FnApiRunner).",
     "BundleBasedDirectRunner": "it is Beam's old in-process runner and does not run our transforms. Leave --runner out (FnApiRunner).",
     "DaskRunner": "it silently loses data (tagged outputs are merged, only the last sink runs; measured with Beam 2.77). Use FnApiRunner, Flink, Spark or Dataflow.",
-    "apache_beam.runners.dask.dask_runner.DaskRunner": "it silently loses data (measured with Beam 2.77). Use FnApiRunner, Flink, Spark or Dataflow.",
 }
 REFUSED_MODE: Final = (
     "multi_threading loses 12-13 % of the elements of a GroupByKey without an error (measured with Beam 2.77, 250 MB and more). "
@@ -56,10 +55,16 @@ class Load:
 
 def check_runner(settings: RunnerSettings) -> None:
     """Raises UserError for a runner or mode that is known to give wrong results."""
-    reason = REFUSED.get(settings.runner)
-    if reason:
-        raise UserError(f"Runner {settings.runner} is refused: {reason}")
+    # As Beam looks names up: whatever the case, with or without the module and the word "runner".
+    name = settings.runner.rsplit(".", 1)[-1].lower().removesuffix("runner")
+    for refused, reason in REFUSED.items():
+        if refused.lower().removesuffix("runner") == name:
+            raise UserError(f"Runner {settings.runner} is refused: {reason}")
     for option in settings.options:
+        if option.startswith("--runner"):
+            raise UserError(
+                f"{option}: name the runner with --runner before Beam's options, or as runner.runner in the recipe."
+            )
         if "multi_threading" in option:
             raise UserError(f"{option} is refused: {REFUSED_MODE}")
         if "direct_running_mode" in option or "direct_num_workers" in option:
@@ -87,8 +92,8 @@ def spill_folder(settings: RunnerSettings, folder: str) -> str | None:
     return f"{folder}/_exchange" if is_embedded(settings) else None
 
 
-def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable[[Any], None]) -> dict[str, int]:
-    """Build a pipeline on the chosen runner, run it to its end and return its counters (name -> value).
+def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable[[Any], None]) -> None:
+    """Build a pipeline on the chosen runner and run it to its end.
 
     Raises:
         RuntimeError: the pipeline ended in another state than DONE.
@@ -112,8 +117,3 @@ def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable
     state = result.wait_until_finish()
     if state != "DONE":
         raise RuntimeError(f"job {job}: the runner {settings.runner} ended in state {state}")
-    return {
-        f"{counter.key.metric.name}": counter.committed
-        for counter in result.metrics().query()["counters"]
-        if counter.key.metric.namespace == job
-    }

@@ -76,6 +76,7 @@ class ShardWriter:
         rest = table.slice(rows)
         self._pending, self._pending_rows = rest.to_batches(), rest.num_rows
         self.rows += rows
+        pa.default_memory_pool().release_unused()  # else what a large row group took stays with the process
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is None:
@@ -142,7 +143,6 @@ class Part(BaseModel):
     dropped: dict[str, int]
     funnel: dict[str, dict[str, int]] = {}  # source -> {"in", "out", "drop:REASON"}
     details: dict[str, Any] = {}
-    seconds: float = 0.0
 
 
 @dataclass
@@ -182,7 +182,6 @@ def commit_part(
     kept: Sequence[str],
     *,
     details: Mapping[str, Any] | None = None,
-    seconds: float = 0.0,
 ) -> Part:
     """Reconcile a task's files with its counts and write its record. `kept` names the roles that hold rows that went on."""
     rows_in, dropped = tally.total("in"), tally.dropped
@@ -196,7 +195,6 @@ def commit_part(
         dropped=dropped,
         funnel={source: dict(sorted(counts.items())) for source, counts in sorted(tally.funnel.items())},
         details=dict(details or {}),
-        seconds=round(seconds, 3),
     )
     storage.write_json(storage.join(folder, PARTS, f"{task}.json"), part.model_dump())
     return part

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from rich.console import Console
@@ -30,28 +31,12 @@ def recipe(content: dict[str, Any]) -> Recipe:
     return parse_recipe(yaml.safe_dump(content, allow_unicode=True), "the command line")
 
 
-def overridden(base: Recipe, settings: dict[str, Any]) -> Recipe:
-    """The recipe with some settings replaced, named by their path: {"train.steps": 50}."""
-    # A job that is off is no section; a null inside a section is a value (a rule switched off).
-    content = {name: section for name, section in base.model_dump(mode="json").items() if section is not None}
-    for key, value in settings.items():
-        *path, last = key.split(".")
-        place = content
-        for step in path:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise UserError(f"--set {key}: `{step}` has no settings below it.")
-        place[last] = list(value) if isinstance(value, tuple) else value
-    return recipe(content)
-
-
-def pair_recipe(job: str, inputs: Sequence[str], fields: tuple[str, str], settings: dict[str, Any]) -> Recipe:
+def pair_recipe(job: str, inputs: Sequence[str], fields: dict[str, str], settings: dict[str, Any]) -> Recipe:
     """A recipe that reads pairs from plain files and runs one job on them."""
     tables = [path for path in inputs if path.endswith(TABLES)]
     lines = [path for path in inputs if path not in tables]
-    names = {"query": fields[0], "positive": fields[1]}
     entries = [
-        {"source": source, "paths": paths, "label": "input", **names}
+        {"source": source, "paths": paths, "label": "input", **fields}
         for source, paths in (("jsonl", lines), ("table", tables))
         if paths
     ]
@@ -59,7 +44,12 @@ def pair_recipe(job: str, inputs: Sequence[str], fields: tuple[str, str], settin
 
 
 def work_folder(output: str) -> RunFolder:
-    return RunFolder(f"{output}.work")
+    folder = RunFolder(f"{output}.work")
+    if storage.exists(folder.url) and storage.list_tree(folder.url) and not storage.exists(folder.recipe):
+        raise UserError(
+            f"{folder.url} is where this job would work, and holds something else. Move it, or choose another --output."
+        )
+    return folder
 
 
 def remove_work_folder(folder: RunFolder) -> None:
@@ -97,7 +87,9 @@ def _mined_lines(folder: RunFolder, of: Recipe) -> Iterator[bytes]:
         for pairs, rows in zip(
             read_batches(storage.join(folder.job(before), file.path)), read_batches(mined), strict=True
         ):
-            yield from flagembedding_lines(pairs, rows, all_texts)
+            # FlagEmbedding's trainer stops at a row without negatives; how many there are is in the counts.
+            found = pc.greater(pc.list_value_length(rows["negative_rows"]), 0)
+            yield from flagembedding_lines(pairs.filter(found), rows.filter(found), all_texts)
 
 
 def _write_lines(output: str, lines: Iterator[bytes]) -> int:
@@ -132,7 +124,7 @@ def write_counts(folder: RunFolder, job: str, report_file: str | None) -> None:
         )
 
 
-def train(console: Console, data: str, output: str, settings: dict[str, Any]) -> None:
+def train(console: Console, data: str, output: str, settings: dict[str, Any], *, restart: bool) -> None:
     """Train on a pack folder, with a progress bar."""
     from pydantic import ValidationError
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -156,8 +148,8 @@ def train(console: Console, data: str, output: str, settings: dict[str, Any]) ->
         def tell(event: dict[str, Any]) -> None:
             progress.update(bar, completed=event.get("step", 0), loss=f"{event.get('loss', float('nan')):.4f}")
 
-        run_training(data, output, checked, tell)
-    console.print(f"Model: {Path(output) / 'model'}", highlight=False, soft_wrap=True)
+        run_training(data, output, checked, tell, restart=restart)
+    console.print(f"Model: {Path(output) / 'model'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def evaluate(console: Console, models: Sequence[str], data: Sequence[str], output: str, *, bm25: bool) -> None:

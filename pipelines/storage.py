@@ -58,10 +58,11 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     return sorted(name for name in names if name.endswith(suffix))
 
 
-def list_tree(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+def list_tree(folder: str, suffixes: tuple[str, ...] = ("",)) -> list[str]:
     """Paths below `folder`, relative to it, of all files with these endings, sorted."""
     filesystem, path = split_url(folder)
     root = str(path).rstrip("/")
+    filesystem.invalidate_cache(path)
     found = (str(name) for name in filesystem.find(path))
     return sorted(name[len(root) :].lstrip("/") for name in found if name.endswith(suffixes))
 
@@ -134,8 +135,10 @@ class HashingStream:
 
 
 @contextlib.contextmanager
-def atomic_write(url: str) -> Iterator[HashingStream]:
-    """Write a file that appears whole under its name when the block ends, and not at all when it fails."""
+def atomic_write(url: str, *, sync: bool = True) -> Iterator[HashingStream]:
+    """Write a file that appears whole under its name when the block ends, and not at all when it fails.
+
+    Without `sync` a local file may be lost in a crash of the machine (for files that are made anew then)."""
     filesystem, path = split_url(url)
     if isinstance(filesystem, LocalFileSystem):
         target = Path(path)
@@ -146,12 +149,14 @@ def atomic_write(url: str) -> Iterator[HashingStream]:
                 hashing = HashingStream(stream)
                 yield hashing
                 stream.flush()
-                os.fsync(stream.fileno())
+                if sync:
+                    os.fsync(stream.fileno())
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        if sync:
+            _sync_folder(target.parent)
         return
     upload = filesystem.open(path, "wb")
     try:

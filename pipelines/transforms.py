@@ -98,32 +98,34 @@ def _read_positions(shard: tuple[int, str], columns: list[str], progress_folder:
 class Exchange(beam.PTransform):
     """Record batches -> (partition, table) for every partition that has rows; rows in no particular order.
 
+    Takes one PCollection or a tuple of them. (A Flatten before the exchange would hold all rows in FnApiRunner's memory.)
+
     Args:
-        partition: the partition of each row: (batch) -> int array[rows] with values in [0, partitions).
-        partitions: how many; choose it so that one partition's rows fit in a worker's memory.
+        partition: the partition of each row: (batch) -> int array[rows]; choose so many that one partition's rows fit in a
+            worker's memory.
         spill_folder: a folder all workers share (the embedded default), or None for the runner's own shuffle.
     """
 
     def __init__(
-        self, partition: Callable[[pa.RecordBatch], np.ndarray[Any, Any]], partitions: int, spill_folder: str | None
+        self,
+        partition: Callable[[pa.RecordBatch], np.ndarray[Any, Any]],
+        spill_folder: str | None,
+        progress_folder: str,
     ) -> None:
         super().__init__()
-        self._partition, self._partitions, self._spill_folder = partition, partitions, spill_folder
+        self._partition, self._spill_folder, self._progress_folder = partition, spill_folder, progress_folder
 
     def expand(self, batches: Any) -> Any:
+        inputs = batches if isinstance(batches, tuple) else (batches,)
         if self._spill_folder is None:
-            return (
-                batches
-                | "divide" >> beam.FlatMap(_divide, self._partition).with_output_types(tuple[int, pa.RecordBatch])
-                | "group" >> beam.GroupByKey()
-                | "table" >> beam.MapTuple(_table_of_batches)
-            )
-        return (
-            batches
-            | "spill" >> beam.ParDo(_Spill(self._partition, self._spill_folder)).with_output_types(tuple[int, str])
-            | "group" >> beam.GroupByKey()
-            | "table" >> beam.MapTuple(_table_of_files)
-        )
+            divide = beam.FlatMap(_divide, self._partition).with_output_types(tuple[int, pa.RecordBatch])
+            divided = tuple(each | f"divide {number}" >> divide for number, each in enumerate(inputs))
+            grouped = divided | "flatten" >> beam.Flatten() | "group" >> beam.GroupByKey()
+            return grouped | "table" >> beam.MapTuple(_table_of_batches)
+        spill = beam.ParDo(_Spill(self._partition, self._spill_folder)).with_output_types(tuple[int, str])
+        spilled = tuple(each | f"spill {number}" >> spill for number, each in enumerate(inputs))
+        grouped = spilled | "flatten" >> beam.Flatten() | "group" >> beam.GroupByKey()
+        return grouped | "table" >> beam.Map(_table_of_files, self._progress_folder)
 
 
 def hash_partition(column: str, partitions: int) -> Callable[[pa.RecordBatch], np.ndarray[Any, Any]]:
@@ -183,14 +185,19 @@ class _Spill(beam.DoFn):
     def _spill(self) -> Iterator[tuple[int, str]]:
         for number, batches in self._buffers.items():
             url = storage.join(self._folder, str(number), f"{uuid.uuid4().hex}.arrow")
-            with storage.atomic_write(url) as stream, pa.ipc.new_stream(stream, batches[0].schema) as writer:
+            with (
+                storage.atomic_write(url, sync=False) as stream,
+                pa.ipc.new_stream(stream, batches[0].schema) as writer,
+            ):
                 for batch in batches:
                     writer.write_batch(batch)
             yield number, url
         self._buffers, self._rows = {}, 0
 
 
-def _table_of_files(partition: int, urls: Iterable[str]) -> tuple[int, pa.Table]:
+def _table_of_files(spilled: tuple[int, Iterable[str]], progress_folder: str) -> tuple[int, pa.Table]:
+    partition, urls = spilled
+    TaskProgress(progress_folder, f"exchange-{partition}").beat(0)
     tables = []
     for url in sorted(urls):
         with storage.open_for_reading(url) as stream, pa.ipc.open_stream(stream) as reader:
@@ -205,20 +212,20 @@ def _table_of_batches(partition: int, batches: Iterable[pa.RecordBatch]) -> tupl
 class WriteShards(beam.PTransform):
     """Tasks -> committed parts. `write(task, progress)` does the whole of a task and commits it (shards.commit_part).
 
-    The tasks are a list, or a PCollection where earlier steps make them. Rows dropped are counted in Beam counters by reason
+    `spread` is off where the tasks come straight out of a GroupByKey and are spread already. Rows dropped are counted in Beam counters by reason
     (namespace: the job), beside the records in the parts, which are what the manifest adds up.
     """
 
-    def __init__(self, job: str, folder: str, write: Callable[[Task, TaskProgress], Part]) -> None:
+    def __init__(
+        self, job: str, folder: str, write: Callable[[Task, TaskProgress], Part], *, spread: bool = True
+    ) -> None:
         super().__init__()
-        self._job, self._folder, self._write = job, folder, write
+        self._job, self._folder, self._write, self._spread = job, folder, write, spread
 
     def expand(self, tasks: Any) -> Any:
-        return (
-            tasks
-            | "spread" >> beam.Reshuffle()
-            | "write" >> beam.ParDo(_WriteTask(self._job, self._folder, self._write)).with_output_types(str)
-        )
+        if self._spread:
+            tasks = tasks | "spread" >> beam.Reshuffle()
+        return tasks | "write" >> beam.ParDo(_WriteTask(self._job, self._folder, self._write)).with_output_types(str)
 
 
 class _WriteTask(beam.DoFn):

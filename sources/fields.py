@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from sources.languages import UNKNOWN, language_code
-from sources.reading import MAX_LINE
+from sources.reading import MAX_LINE, base_name, without_compression
 from sources.schema import DOCUMENT, KINDS, make_pairs, normalise_text
-from sources.source import SourceError, SourceSettings
+from sources.source import SourceError, SourceSettings, Split
 
 ROWS: Final = 4096  # most records of one step
+LARGEST_LABEL: Final = 3.4028234663852886e38  # what a float32 holds: a label beyond it is none
 EARLY: Final = 1000  # a field that none of so many first records has is a wrong name, not bad records
 
 
@@ -62,9 +63,12 @@ class FieldSettings(SourceSettings):
 
 @dataclass
 class FieldCheck:
-    """Notices a field name that no record has, early: the name is wrong then, not the records."""
+    """Notices a field name that none of a file's first EARLY records has: the name is wrong then, not the records.
 
-    path: str
+    A later split, or a file of fewer records, says nothing about the name: there, bad records are only bad records.
+    """
+
+    split: Split
     required: Sequence[str]
     seen: int = 0
 
@@ -79,13 +83,13 @@ class FieldCheck:
         for name, number in lacking.items():
             self._lacking[name] += number
 
-    def fail_if_wrong(self, finished: bool = False) -> None:
-        """Raise SourceError listing the fields found when no record so far has a required one."""
-        if self.seen < EARLY and not (finished and self.seen):
+    def fail_if_wrong(self) -> None:
+        """Raise SourceError listing the fields found when none of EARLY or more records so far has a required one."""
+        if self.seen < EARLY or self.split.start:
             return
         for name, number in self._lacking.items():
             if number == self.seen:
-                raise missing_field(self.path, name, self._found)
+                raise missing_field(self.split.path, name, self._found)
 
 
 def missing_field(path: str, name: str, found: Iterable[str]) -> SourceError:
@@ -118,13 +122,11 @@ def map_columns(columns: Columns, settings: FieldSettings, name: str) -> tuple[p
 
 
 def _pairs(columns: Columns, settings: FieldSettings, source: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    query, rows = _explode(columns.query)
-    positive, positive_rows = _explode(columns.positive)
-    if rows is None and positive_rows is not None:
-        query = query.take(positive_rows)
-    elif rows is not None:
-        positive = positive.take(rows)  # the other side is one text a record: the readers see to it
-    parents = positive_rows if rows is None else rows
+    query, parents = _explode(columns.query)
+    positive, inner = _explode(columns.positive if parents is None else columns.positive.take(parents))
+    if inner is not None:
+        query = query.take(inner)
+        parents = inner if parents is None else parents.take(inner)
 
     def spread(column: pa.Array | None) -> pa.Array | None:
         return column if column is None or parents is None else column.take(parents)
@@ -194,7 +196,8 @@ def _documents(columns: Columns, settings: FieldSettings, source: str) -> pa.Rec
     return batch.filter(pc.not_equal(text, ""))
 
 
-def default_ids(name: str, offsets: Iterable[int], given: pa.Array | None) -> pa.Array:
-    """Document ids: the ones given; where there is none, `name:offset` (the byte where the record starts)."""
+def default_ids(split: Split, offsets: Iterable[int], given: pa.Array | None) -> pa.Array:
+    """Document ids: the ones given; where there is none, `name:offset`: file name and byte (Parquet: row) of the record."""
+    name = without_compression(split.name) if split.name else base_name(split.path)
     ids: list[Any] = [f"{name}:{offset}" for offset in offsets]
     return pa.array(ids, pa.string()) if given is None else pc.coalesce(given, pa.array(ids, pa.string()))

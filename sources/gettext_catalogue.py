@@ -15,12 +15,13 @@ import xxhash
 from pydantic import Field
 
 from sources.languages import UNKNOWN, language_code
-from sources.reading import MAX_LINE, ByteStream, LineReader, LongRecord, base_name, stored_size
+from sources.reading import EXCERPT, MAX_LINE, ByteStream, LineReader, LongRecord, base_name, stored_size
 from sources.schema import QuarantineRows, make_pairs
 from sources.source import Extracted, Source, SourceError, SourceSettings, Split, extracted
 
 NAME: Final = "gettext"
-ROWS: Final = 4096
+ROWS: Final = 4096  # most messages of one step
+CHARACTERS: Final = 2_000_000  # of a step's messages, about
 LARGEST_MO: Final = 256 << 20  # bytes; a .mo is read whole: its strings lie anywhere in it
 _LAYOUT: Final = re.compile(r"(?:^|/)([A-Za-z]{2,3}(?:[_-][A-Za-z0-9]+)*(?:@[a-z]+)?)/LC_MESSAGES/[^/]+$")
 _FILE_NAME: Final = re.compile(r"([a-z]{2,3}(?:[_-][A-Za-z]{2,4})?(?:@[a-z]+)?)\.po$")
@@ -31,7 +32,7 @@ class GettextSettings(SourceSettings):
     """Settings of the gettext source; `language` is the translations', where neither path nor header says it."""
 
     message_language: str = Field("eng_Latn", description="language of the msgids")
-    max_line_bytes: int = Field(MAX_LINE, gt=0, description="a longer line is quarantined")
+    max_line_bytes: int = Field(MAX_LINE, gt=0, description="a longer line or entry is quarantined")
 
 
 @dataclass
@@ -54,18 +55,21 @@ def splits(path: str, settings: GettextSettings, target_bytes: int) -> list[Spli
 def read(split: Split, settings: GettextSettings) -> Iterator[Extracted]:
     """Stream a catalogue's translated messages. Raises SourceError where the file cannot be opened."""
     quarantine = QuarantineRows(settings.label or NAME, split.path, "line")
-    reader = _MoReader(split) if base_name(split.path).endswith((".mo", ".gmo")) else _PoReader(split, settings)
+    reader = (
+        _MoReader(split, settings) if base_name(split.path).endswith((".mo", ".gmo")) else _PoReader(split, settings)
+    )
     rows: list[Message] = []
-    bad = 0
+    bad = characters = 0
     for found in reader.messages():
         if isinstance(found, Message):
             rows.append(found)
+            characters += len(found.text or "") + len(found.translation)
         else:
             quarantine.add(found.position, found.reason, found.excerpt, found.unit)
             bad += 1
-        if len(rows) + bad >= ROWS:
+        if len(rows) + bad >= ROWS or characters >= CHARACTERS:
             yield _step(rows, bad, quarantine, reader, split, settings)
-            rows, bad = [], 0
+            rows, bad, characters = [], 0, 0
     yield _step(rows, bad, quarantine, reader, split, settings)
 
 
@@ -134,15 +138,37 @@ def _parse_header(text: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs if value}
 
 
-def _charset(header: dict[str, str]) -> str:
-    """The Python name of the header's charset; UTF-8 where it names none that is known."""
+# Codecs of Python that read ASCII letters as such and are no charsets of catalogues all the same.
+_NO_CHARSETS: Final = frozenset({"idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"})
+
+
+def _charset(header: dict[str, str]) -> str | None:
+    """The Python name of the header's charset; UTF-8 where it names none that is known, None for one that is refused."""
     named = re.search(r"charset=([\w.:-]+)", header.get("content-type", ""), re.ASCII)
     try:
-        info = codecs.lookup(named[1]) if named else codecs.lookup("utf-8")
-        "".encode(info.name)  # refuses the codecs that are no charsets (rot13, zip)
-    except LookupError:
+        info = codecs.lookup(named[1] if named else "utf-8")
+        letters = b"azAZ09".decode(info.name)
+    except LookupError:  # unknown, or no text encoding (rot13, zip)
         return "utf-8"
-    return info.name
+    except UnicodeError:
+        return None
+    return None if info.name in _NO_CHARSETS or letters != "azAZ09" else info.name
+
+
+def _decode(text: bytes, charset: str | None) -> str:
+    """Raises UnicodeError for bytes that are none of the charset; lone surrogates are no text either."""
+    if charset is None:
+        raise UnicodeError
+    decoded = text.decode(charset)
+    decoded.encode()
+    return decoded
+
+
+def _undecodable(charset: str | None) -> str:
+    """The reason for quarantine of what `_decode` refuses."""
+    if charset is None:
+        return "unsupported_charset"
+    return "invalid_utf8" if charset == "utf-8" else "invalid_charset"
 
 
 _KEYWORD: Final = re.compile(
@@ -160,6 +186,7 @@ class _Entry:
     line: int = 0
     parts: dict[bytes, list[bytes]] = field(default_factory=dict)
     last: bytes = b""
+    size: int = 0  # bytes of its lines
     fuzzy: bool = False
     wrong: _Bad | None = None
 
@@ -169,7 +196,8 @@ class _PoReader:
 
     def __init__(self, split: Split, settings: GettextSettings) -> None:
         self._lines = LineReader(split, settings.max_line_bytes)
-        self._charset = "utf-8"
+        self._longest = settings.max_line_bytes
+        self._charset: str | None = "utf-8"
         self.header: dict[str, str] = {}
 
     @property
@@ -188,7 +216,9 @@ class _PoReader:
                 yield from self._finish(entry)
                 entry = _Entry()
             entry.line = entry.line or (number if text else 0)
-            if text.startswith(b"#,") and b"fuzzy" in text:
+            if text.startswith(b"#~"):
+                entry = _Entry()  # an obsolete entry takes its flags with it
+            elif text.startswith(b"#,") and b"fuzzy" in text:
                 entry.fuzzy = True
             elif text and not text.startswith(b"#"):
                 self._take(entry, number, line)
@@ -215,9 +245,13 @@ class _PoReader:
         begins = line.startswith(b"msgctxt") or (line.startswith(b"msgid") and not line.startswith(b"msgid_plural"))
         return begins and (entry.wrong is not None or entry.last.startswith(b"msgstr"))
 
-    @staticmethod
-    def _take(entry: _Entry, number: int, line: bytes) -> None:
+    def _take(self, entry: _Entry, number: int, line: bytes) -> None:
         if entry.wrong is not None:
+            return
+        entry.size += len(line)
+        if entry.size > self._longest:
+            entry.wrong = _Bad(entry.line, "entry_too_long", line[:EXCERPT])
+            entry.parts = {}
             return
         keyword, continued = _KEYWORD.match(line), _CONTINUED.match(line)
         if keyword and keyword[1] not in entry.parts:
@@ -239,10 +273,10 @@ class _PoReader:
             return
         try:
             context, text, one, first = (
-                self._decode(entry.parts.get(name)) for name in (b"msgctxt", b"msgid", b"msgstr", b"msgstr[0]")
+                self._text(entry.parts.get(name)) for name in (b"msgctxt", b"msgid", b"msgstr", b"msgstr[0]")
             )
-        except UnicodeDecodeError as error:
-            yield _Bad(entry.line, "invalid_utf8" if self._charset == "utf-8" else "invalid_charset", error.object)
+        except UnicodeError:
+            yield _Bad(entry.line, _undecodable(self._charset), b" | ".join(map(b"".join, entry.parts.values())))
             return
         translation = one if one is not None else first
         if not text:
@@ -253,8 +287,8 @@ class _PoReader:
         elif translation and not entry.fuzzy:
             yield Message(entry.line, context, text, None, translation)
 
-    def _decode(self, parts: list[bytes] | None) -> str | None:
-        return None if parts is None else _ESCAPE.sub(_unescaped, b"".join(parts)).decode(self._charset)
+    def _text(self, parts: list[bytes] | None) -> str | None:
+        return None if parts is None else _decode(_ESCAPE.sub(_unescaped, b"".join(parts)), self._charset)
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:
@@ -265,10 +299,14 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
 
 
 class _MoReader:
-    """Reads a .mo, checking every offset; a string that lies outside of the file is one row of quarantine."""
+    """Reads a .mo, checking every offset; a string that lies outside of the file is one row of quarantine.
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    Each string is stored once, or once for message and translation: where the entries are together more than twice as
+    large as the file, the same bytes are used again and again, and the rest is refused.
+    """
+
+    def __init__(self, split: Split, settings: GettextSettings) -> None:
+        self._split, self._longest = split, settings.max_line_bytes
         self._stream = ByteStream(split.path)
         self.header: dict[str, str] = {}
 
@@ -284,7 +322,8 @@ class _MoReader:
             yield _Bad(0, "truncated_file" if not data or order else "not_a_mo", data[:32], "byte")
             return
         count, originals, translations = struct.unpack_from(f"{order}3I", data, 8)
-        charset = "utf-8"
+        charset: str | None = "utf-8"
+        total = 0
         for number in range(count):
             entry = [self._string(data, table + 8 * number, order) for table in (originals, translations)]
             original, translation = entry
@@ -295,10 +334,16 @@ class _MoReader:
                 if 8 * number + max(originals, translations) >= len(data):
                     return  # the tables themselves are cut: all that follows is
                 continue
+            size = len(original) + len(translation)
+            total += size
+            if size > self._longest or total > 2 * len(data):
+                reason = "entry_too_long" if size > self._longest else "overlapping_strings"
+                yield _Bad(number + 1, reason, bytes(original[:EXCERPT]), "entry")
+                continue
             try:
-                whole, translated = original.decode(charset), translation.decode(charset)
-            except UnicodeDecodeError:
-                yield _Bad(number + 1, "invalid_utf8" if charset == "utf-8" else "invalid_charset", original, "entry")
+                whole, translated = _decode(bytes(original), charset), _decode(bytes(translation), charset)
+            except UnicodeError:
+                yield _Bad(number + 1, _undecodable(charset), bytes(original[:EXCERPT]), "entry")
                 continue
             if not whole:
                 self.header = _parse_header(translated)
@@ -321,11 +366,11 @@ class _MoReader:
         return b"".join(parts)
 
     @staticmethod
-    def _string(data: bytes, place: int, order: str) -> bytes | None:
+    def _string(data: bytes, place: int, order: str) -> memoryview | None:
         if place + 8 > len(data):
             return None
         length, start = struct.unpack_from(f"{order}2I", data, place)
-        return data[start : start + length] if start + length <= len(data) else None
+        return memoryview(data)[start : start + length] if start + length <= len(data) else None
 
 
 SOURCE: Final = Source(

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from sources.reading import BLOCK, EXCERPT, UTF8_MARK, Block, ByteStream, Fault, LongRecord, RecordBlock
 
+_OVERHEAD: Final = 100  # bytes that an element costs besides its text: short ones fill a block too
+
 _QUOTE, _BACKSLASH, _COMMA, _OPEN, _CLOSE = 1, 2, 3, 4, 5
 _CODES: Final = np.zeros(256, np.uint8)
 for _characters, _code in ((b'"', _QUOTE), (b"\\", _BACKSLASH), (b",", _COMMA), (b"[{", _OPEN), (b"]}", _CLOSE)):
@@ -53,10 +55,10 @@ class ArrayReader:
         for chunk in self._stream:
             for cut, inside in scan.cuts(chunk):
                 elements.add(chunk, cut, inside, offset)
+                if elements.size >= BLOCK:
+                    yield from elements.take()
             elements.keep_rest(chunk, offset)
             offset += len(chunk)
-            if elements.size >= BLOCK:
-                yield from elements.take()
         self.cut_off = elements.unfinished
         if self._stream.fault is None and scan.depth > 0:
             self._broken = Fault("truncated_file", self.position, "the array is not closed")
@@ -133,10 +135,11 @@ class _Elements:
             return
         if length > self._longest:
             self._done.append(LongRecord(stripped[:EXCERPT], start, None))
+            self.size += EXCERPT
         else:
             line = stripped.replace(b"\n", b" ").replace(b"\r", b" ")  # valid JSON texts hold neither
             self._done.append((start + len(text) - len(text.lstrip()), line))
-            self.size += len(line)
+            self.size += len(line) + _OVERHEAD
 
     def keep_rest(self, chunk: bytes, offset: int) -> None:
         """Keep what follows the last cut for the next chunk."""

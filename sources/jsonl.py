@@ -1,13 +1,14 @@
 """JSON lines and JSON arrays: any file whose records are objects, the user naming the fields."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 
-from sources.fields import ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
+from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
 from sources.json_array import ArrayReader, holds_array
 from sources.reading import (
     Block,
@@ -16,7 +17,6 @@ from sources.reading import (
     LongRecord,
     Reader,
     RecordBlock,
-    base_name,
     byte_splits,
     stored_size,
 )
@@ -50,7 +50,6 @@ def read(split: Split, settings: JsonlSettings) -> Iterator[Extracted]:
         rows.check.fail_if_wrong()
     if reader.fault is not None:
         yield rows.report(reader.fault, reader)
-    rows.check.fail_if_wrong(finished=True)
 
 
 def _reader(split: Split, settings: JsonlSettings) -> tuple[Reader, str]:
@@ -76,9 +75,9 @@ class _Rows:
 
     def __init__(self, split: Split, settings: JsonlSettings, unit: str) -> None:
         self._settings, self._unit = settings, unit
-        self._name = base_name(split.path)
+        self._split = split
         self._quarantine = QuarantineRows(settings.label or NAME, split.path, unit)
-        self.check = FieldCheck(split.path, settings.required())
+        self.check = FieldCheck(split, settings.required())
 
     def extract(self, block: Block, position: int) -> Extracted:
         if isinstance(block, LongRecord):
@@ -133,7 +132,7 @@ class _Rows:
         return Columns(
             query=query,
             positive=positive,
-            document_id=default_ids(self._name, offsets, ids),
+            document_id=default_ids(self._split, offsets, ids),
             negatives=column(settings.negatives),
             url=column(settings.url),
             query_language=column(settings.query_language_field),
@@ -251,7 +250,10 @@ def _identity(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """A number that a float32 can hold; anything else, booleans too, is none."""
+    if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > LARGEST_LABEL:
+        return None
+    return float(value)
 
 
 _TYPE_NAMES: Final = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}

@@ -1,24 +1,34 @@
-"""Rows of CSV whose cells may be quoted, and then hold newlines: whole rows in blocks, as LineReader gives lines."""
+"""Rows of CSV whose cells may be quoted, and then hold newlines: whole rows in blocks, as LineReader gives lines.
 
-from collections.abc import Iterator
+A quote opens a quoted cell only where it is the cell's first character, as Python's csv and Arrow have it. Rows that are
+not regular (a quote that never closes, or text after a closing one) are given line by line, so that one stray quote
+costs its own line only, and every line is counted.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
 from sources.reading import BLOCK, EXCERPT, MAX_LINE, Block, Fault, LineReader, LongRecord, RecordBlock
 from sources.source import Split
 
+_QUOTED: Final = b'"(?:[^"]++|"")*+"'
+
 
 class QuotedRowReader:
-    """The rows of a whole file as blocks, with LineReader's interface: a newline ends a row after an even number of quotes.
+    """The rows of a whole file as blocks, with LineReader's interface.
 
-    A row longer than `max_row` bytes (such as what follows a quote that never closes) comes as LongRecord, and reading goes
-    on at the line after.
+    A row longer than `max_row` bytes comes as LongRecord; where a quoted cell has not closed after so many, its lines come
+    as rows of their own. Blocks that hold lines of irregular rows say so (`RecordBlock.regular`).
     """
 
-    def __init__(self, split: Split, max_row: int = MAX_LINE, block: int = BLOCK) -> None:
+    def __init__(self, split: Split, delimiter: str, max_row: int = MAX_LINE, block: int = BLOCK) -> None:
         self._lines = LineReader(split, max_row, block)
         self._max_row = max_row
         self._number = 1
+        self._regular, self._any = _row_patterns(delimiter)
         self.cut_off = b""
 
     @property
@@ -35,34 +45,74 @@ class QuotedRowReader:
         waiting, start = b"", 0  # the row whose end has not come, and where it starts
         for block in self._lines:
             if isinstance(block, LongRecord):
-                yield self._long(waiting or block.head, start if waiting else block.offset)
+                yield from self._blocks(waiting, start, last=True)
                 waiting = b""
+                yield LongRecord(block.head, block.offset, self._number)
+                self._number += 1
                 continue
             start = start if waiting else int(block.offsets[0])
             data = waiting + block.data
-            row_starts = _row_starts(data)
-            end = int(row_starts[-1])
-            if end:
-                yield RecordBlock(data[:end], row_starts[:-1] + start, self._number)
-                self._number += len(row_starts) - 1
+            end = yield from self._blocks(data, start)
             waiting, start = data[end:], start + end
             if len(waiting) > self._max_row:
-                yield self._long(waiting, start)
+                yield from self._blocks(waiting, start, last=True)
                 waiting = b""
-        if self.fault is not None:
-            self.cut_off = waiting[:EXCERPT] + self._lines.cut_off
-        elif waiting:
-            yield RecordBlock(waiting, np.array([start], np.int64), self._number)
+        yield from self._blocks(waiting, start, last=True)
+        self.cut_off = self._lines.cut_off
 
-    def _long(self, row: bytes, start: int) -> LongRecord:
-        self._number += 1
-        return LongRecord(row[:EXCERPT], start, self._number - 1)
+    def _blocks(self, data: bytes, offset: int, last: bool = False) -> Generator[Block, None, int]:
+        """The rows of `data`, which starts at byte `offset` of the file; returns where the unfinished row starts."""
+        bounds, regular = self._cut(data, last)
+        begin = 0
+        sizes = np.diff(bounds)
+        for row in np.flatnonzero(sizes > self._max_row + 2).tolist():  # 2: the newline is no part of the row
+            yield from self._block(data, bounds[begin : row + 1], offset, regular)
+            yield LongRecord(data[bounds[row] : bounds[row] + EXCERPT], offset + bounds[row], self._number)
+            self._number += 1
+            begin = row + 1
+        yield from self._block(data, bounds[begin:], offset, regular)
+        return bounds[-1]
+
+    def _block(self, data: bytes, bounds: Sequence[int], offset: int, regular: bool) -> Iterator[RecordBlock]:
+        rows = len(bounds) - 1
+        if rows > 0:
+            offsets = np.array(bounds[:-1], np.int64) + offset
+            yield RecordBlock(data[bounds[0] : bounds[-1]], offsets, self._number, regular)
+            self._number += rows
+
+    def _cut(self, data: bytes, last: bool) -> tuple[list[int], bool]:
+        """Where each row starts, then where the unfinished one does; and whether all are regular."""
+        if b'"' not in data:
+            return _line_bounds(data, 0, len(data)), True
+        bounds, regular = [0], True
+        while (begin := bounds[-1]) < len(data):
+            if row := self._regular.match(data, begin):
+                bounds.append(row.end())
+                continue
+            irregular = self._any.match(data, begin)
+            if irregular is None or (irregular.lastindex and not last):
+                break
+            regular = False
+            bounds += _line_bounds(data, begin, irregular.end())[1:]
+        return bounds, regular
 
 
-def _row_starts(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Where each row starts, and, last, where the row starts whose end has not come."""
-    characters = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(characters == ord('"'))
-    newlines = np.flatnonzero(characters == ord("\n"))
-    ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] + 1
-    return np.concatenate(([0], ends)).astype(np.int64)
+def _row_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """A regular row; and any row as Python's csv would end it, a group of it set where a quoted cell does not close.
+
+    No pattern ever goes back over what it matched: each takes linear time on any bytes.
+    """
+    mark = re.escape(delimiter.encode())
+    cell = rb'(?>%s|[^"%s\r\n][^%s\r\n]*+|)' % (_QUOTED, mark, mark)
+    loose = rb'(?:"(?:[^"]++|"")*+(?:"|(\Z)))?+[^%s\n]*+' % mark
+    return (
+        re.compile(rb"%s(?:%s%s)*+(?:\r?\n|\Z)" % (cell, mark, cell)),
+        re.compile(rb"%s(?:%s%s)*+(?:\n|\Z)" % (loose, mark, loose)),
+    )
+
+
+def _line_bounds(data: bytes, begin: int, end: int) -> list[int]:
+    """Where each line of data[begin:end] starts, and the end."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - begin, begin) == ord("\n")) + begin + 1
+    bounds = [begin, *ends.tolist()]
+    return bounds if bounds[-1] == end else [*bounds, end]

@@ -85,7 +85,11 @@ def stored_size(path: str) -> int | None:
 
 def base_name(path: str) -> str:
     """The file's name without its folders and without the ending of its compression: `a/b.jsonl.gz` is `b.jsonl`."""
-    name = path.rstrip("/").rsplit("/", 1)[-1]
+    return without_compression(path.rstrip("/").rsplit("/", 1)[-1])
+
+
+def without_compression(name: str) -> str:
+    """A name without the ending of its compression: `b.jsonl.gz` is `b.jsonl`."""
     stem, _, ending = name.rpartition(".")
     return stem if stem and f".{ending.lower()}" in DECOMPRESSORS else name
 
@@ -219,6 +223,7 @@ class ByteStream:
     def __init__(self, path: str, start: int = 0, end: int | None = None) -> None:
         self.path, self.start, self.end = path, start, end
         self.position = start
+        self.member = start  # stored byte where the compressed member of the last chunk starts
         self.fault: Fault | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -235,7 +240,7 @@ class ByteStream:
 
     def _decompressed(self, file: BinaryIO, make: Callable[[], Decompressor]) -> Iterator[bytes]:
         """Every member in turn; zero bytes after a member are padding."""
-        member, rest, empty = self.position, b"", True
+        rest, empty = b"", True
         while True:
             rest = rest.lstrip(b"\0") if not empty else rest
             while not rest and (rest := self._read(file)):
@@ -244,8 +249,8 @@ class ByteStream:
                 if empty:
                     self.fault = Fault("truncated_file", self.position, "the file is empty")
                 return
-            empty, member = False, self.position - len(rest)
-            rest = yield from self._member(file, make, member, rest)
+            empty, self.member = False, self.position - len(rest)
+            rest = yield from self._member(file, make, self.member, rest)
             if self.fault is not None:
                 return
 
@@ -347,6 +352,7 @@ class RecordBlock:
     data: bytes
     offsets: Offsets
     first: int | None  # number of the first record, from 1; None in a split that does not start the file
+    regular: bool = True  # whether every parser of CSV finds just these records in `data`; lines of other formats do
 
     @cached_property
     def lines(self) -> list[bytes]:

@@ -225,7 +225,8 @@ def text_ids(texts: pa.Array) -> pa.Array:
 def pair_ids(source: pa.Array, document_id: pa.Array, kind: pa.Array, query: pa.Array, positive: pa.Array) -> pa.Array:
     """xxh3-128 of (source, document id, kind, query, positive): the same on every run and machine.
 
-    The five fields are joined by NUL, which no normalised text holds, so no two different rows give one string.
+    The five fields are joined by NUL. Normalised texts hold none; source labels and document ids are taken as they are, so
+    only those that hold a NUL themselves could give two different rows one id.
     """
     joined = pc.binary_join_element_wise(source, document_id, kind, query, positive, "\x00")
     return text_ids(joined)

@@ -39,6 +39,8 @@ class Split:
     start: int = 0
     end: int | None = None
     size: int | None = None  # bytes of the file on storage, for progress; None where unknown
+    # The file's name without its place: what default document ids start with; None: the base name.
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Extracted:
     quarantine: pa.RecordBatch  # schema.QUARANTINE: records that could not be read
     records: int  # records read in this step, quarantined ones included
     position: int  # byte of the stored (compressed) file reached, counted from its start even in a later split
+    lost: int = 0  # records lost beyond the rows of quarantine: one row may stand for a whole damaged part of a file
 
 
 def extracted(
@@ -61,6 +64,7 @@ def extracted(
     rejects: pa.RecordBatch | None = None,
     documents: pa.RecordBatch | None = None,
     quarantine: pa.RecordBatch | None = None,
+    lost: int = 0,
 ) -> Extracted:
     """An `Extracted` whose absent batches are empty."""
     return Extracted(
@@ -70,6 +74,7 @@ def extracted(
         quarantine=_or_empty(quarantine, QUARANTINE),
         records=records,
         position=position,
+        lost=lost,
     )
 
 

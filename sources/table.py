@@ -2,19 +2,23 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from sources.fields import ROWS, Columns, FieldSettings, default_ids, map_columns, missing_field
+from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldSettings, default_ids, map_columns, missing_field
 from sources.quoted_rows import QuotedRowReader
 from sources.reading import (
+    EXCERPT,
     Fault,
     LineReader,
     LongRecord,
@@ -29,7 +33,9 @@ from sources.schema import QuarantineRows
 from sources.source import Extracted, Source, SourceError, Split, extracted
 
 NAME: Final = "table"
-STEP_BYTES: Final = 8 << 20  # of the texts of one step of Parquet, about
+STEP_BYTES: Final = 8 << 20  # of the texts of one step of Parquet, written out: a row beyond it comes alone
+Counts = npt.NDArray[np.int64]  # a number for each row
+BATCH: Final = 1024  # most rows of Parquet decoded at a time
 
 
 class TableSettings(FieldSettings):
@@ -109,7 +115,7 @@ def _faults(rows: "_Rows", reader: Reader) -> Iterator[Extracted]:
 
 def _reader(split: Split, settings: TableSettings) -> Reader:
     if _quoting(split.path, settings):
-        return QuotedRowReader(split, settings.max_line_bytes)
+        return QuotedRowReader(split, _delimiter(split.path, settings), settings.max_line_bytes)
     return LineReader(split, settings.max_line_bytes)
 
 
@@ -121,7 +127,13 @@ def _column_names(split: Split, settings: TableSettings) -> list[str] | None:
     if isinstance(first, LongRecord):
         raise SourceError(f"{split.path}: the first row is longer than {settings.max_line_bytes} bytes: is it a table?")
     row = _slice(first, 0, 1).decode("utf-8", "replace")
-    cells = _cells(row, _delimiter(split.path, settings), _quoting(split.path, settings))
+    try:
+        cells = _cells(row, _delimiter(split.path, settings), _quoting(split.path, settings))
+    except csv.Error as error:
+        raise SourceError(
+            f"{split.path}: the first row is no row of CSV ({error}): {row[:200]!r}. Correct it, or set `quoting: false` where "
+            "the quotes of the file are part of its texts"
+        ) from error
     names = [cell.strip() for cell in cells] if settings.header else list(settings.column_names or ())
     names = names or [str(number) for number in range(len(cells))]
     names += [str(number) for number in range(len(names), len(cells))]
@@ -142,7 +154,11 @@ def _cells(row: str, delimiter: str, quoting: bool) -> list[str]:
     if not quoting:
         return row.rstrip("\r\n").split(delimiter)
     csv.field_size_limit(1 << 30)
-    return next(csv.reader(io.StringIO(row, newline=""), delimiter=delimiter, strict=True), [])
+    rows = csv.reader(io.StringIO(row, newline=""), delimiter=delimiter, strict=True)
+    cells = next(rows, [])
+    if next(rows, None) is not None:
+        raise csv.Error("it goes on after the end of the row")
+    return cells
 
 
 def _slice(block: RecordBlock, start: int, end: int) -> bytes:
@@ -151,13 +167,20 @@ def _slice(block: RecordBlock, start: int, end: int) -> bytes:
     return block.data[begin:stop]
 
 
+def _blank_rows(block: RecordBlock, start: int, end: int) -> list[int]:
+    """Which of the rows [start, end) of a block hold nothing but their newline, counted from `start`."""
+    bounds = np.append(block.offsets[start : end + 1], block.offsets[0] + len(block.data))[: end - start + 1]
+    short = np.flatnonzero(np.diff(bounds) <= len(b"\r\n")).tolist()
+    return [row for row in short if not _slice(block, start + row, start + row + 1).strip(b"\r\n")]
+
+
 class _Rows:
     """The rows of one split: ragged and unreadable ones to quarantine, the others to columns."""
 
     def __init__(self, split: Split, settings: TableSettings, names: list[str]) -> None:
         self._settings, self._names = settings, names
         self._delimiter, self._quoting = _delimiter(split.path, settings), _quoting(split.path, settings)
-        self._file = base_name(split.path)
+        self._split = split
         self._quarantine = QuarantineRows(settings.label or NAME, split.path, "line" if not self._quoting else "row")
         self._unit = "line" if not self._quoting else "row"
         self._used = {name: index for name in settings.wanted() if (index := _index(names, name)) is not None}
@@ -175,13 +198,16 @@ class _Rows:
         """Rows [start, end) of a block."""
         data = _slice(block, start, end)
         offsets = block.offsets[start:end]
-        table = self._parse(data, end - start)
+        table = self._parse(data, end - start) if block.regular else None
         bad = 0
         if table is None:
             table, kept, bad = self._parse_slowly(block, start, end)
             offsets = offsets[kept]
+        elif len(blank := _blank_rows(block, start, end)):  # to Arrow they are rows of empty cells
+            filled = np.delete(np.arange(end - start), blank)
+            table, offsets = table.take(pa.array(filled)), offsets[filled]
         columns = {name: table.column(name) for name in self._used}
-        mapped = _columns(columns, self._settings, self._file, offsets.tolist())
+        mapped = _columns(columns, self._settings, self._split, offsets.tolist())
         pairs, rejects, documents = map_columns(mapped, self._settings, NAME)
         quarantine = self._quarantine.take()
         records = len(offsets) + bad
@@ -266,22 +292,25 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _columns(columns: dict[str, pa.Array], settings: FieldSettings, file: str, offsets: Iterable[int]) -> Columns:
+def _columns(columns: dict[str, pa.Array], settings: FieldSettings, split: Split, offsets: Iterable[int]) -> Columns:
     """Raw columns by name to the columns of pairs."""
+    file = split.path
 
     def texts(name: str | None) -> pa.Array | None:
         return _texts(columns[name], name, file) if name is not None and name in columns else None
 
     label = columns.get(settings.label_field) if settings.label_field else None
     identity = columns.get(settings.document_id) if settings.document_id else None
-    given = None if identity is None else identity.cast(pa.string())
+    given = None if identity is None else _written_out(identity).cast(pa.string())
     query, positive = (_texts(columns[name], name, file) for name in (settings.query, settings.positive))
     if pa.types.is_list(query.type) and pa.types.is_list(positive.type):
         raise SourceError(f"{file}: {settings.query!r} and {settings.positive!r} are both lists: one must be a text")
     return Columns(
         query=query,
         positive=positive,
-        document_id=default_ids(file, offsets, None if given is None else pc.if_else(pc.equal(given, ""), None, given)),
+        document_id=default_ids(
+            split, offsets, None if given is None else pc.if_else(pc.equal(given, ""), None, given)
+        ),
         negatives=texts(settings.negatives),
         url=texts(settings.url),
         query_language=texts(settings.query_language_field),
@@ -294,8 +323,7 @@ def _columns(columns: dict[str, pa.Array], settings: FieldSettings, file: str, o
 
 def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
     """A column of texts or of lists of texts, as string or list<string>."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = _written_out(column)
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
@@ -305,12 +333,26 @@ def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
     raise SourceError(f"{file}: column {name!r} is of type {kind}; a column of texts, or of lists of texts, is needed")
 
 
+def _written_out(column: pa.Array) -> pa.Array:
+    """A column of texts or of lists of texts without dictionaries."""
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
+    if (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)) and pa.types.is_dictionary(
+        column.type.value_type
+    ):
+        return column.cast(pa.large_list(column.type.value_type.value_type))
+    return column
+
+
 def _numbers(column: pa.Array) -> pa.Array:
-    """A column of numbers as floats; a text that is no number is null."""
-    if not pa.types.is_string(column.type):
-        return column.cast(pa.float32())
-    number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-    return pc.if_else(number, pc.utf8_trim_whitespace(column), None).cast(pa.float32())
+    """A column of numbers as floats; null what is no number, and what a float32 cannot hold."""
+    column = _written_out(column)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        number = pc.match_substring_regex(column, r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
+        column = pc.if_else(number, pc.utf8_trim_whitespace(column), None)
+    numbers = column.cast(pa.float64())
+    held = pc.less_equal(pc.abs(numbers), LARGEST_LABEL)  # no comparison holds of NaN
+    return pc.if_else(held, numbers, None).cast(pa.float32())
 
 
 # Parquet
@@ -327,12 +369,13 @@ def _read_parquet(split: Split, settings: TableSettings) -> Iterator[Extracted]:
             yield extracted(len(quarantine), split.size or 0, quarantine=quarantine.take())
             return
         present = _present(file.schema_arrow, settings, split.path)
+        groups = _RowGroups(split, settings, stored, file.metadata, present)
         first = 0
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
             start = _page_offset(group.column(0)) if group.num_columns else 0
             if split.start <= start and (split.end is None or start < split.end):
-                yield from _row_group(file, number, first, present, settings, split.path, quarantine)
+                yield from groups.read(number, first)
             first += group.num_rows
 
 
@@ -347,12 +390,32 @@ def _page_offset(column: Any) -> int:
 
 
 def _present(schema: pa.Schema, settings: TableSettings, path: str) -> dict[str, list[str]]:
-    """The steps to each column used; SourceError for a required one that the file lacks."""
+    """The steps to each column used; SourceError for a required one that the file lacks, or of an impossible type."""
     present = {name: steps for name in settings.wanted() if (steps := _steps(schema, name)) is not None}
     for name in settings.required():
         if name not in present:
             raise missing_field(path, name, _leaf_names(schema))
+    for name, steps in present.items():
+        kind = _type_at(schema, steps)
+        if name == settings.label_field and not _is_number(kind):
+            raise SourceError(f"{path}: label column {name!r} is of type {kind}; a column of numbers is needed")
+        if name == settings.document_id and (pa.types.is_nested(kind) or pa.types.is_binary(kind)):
+            raise SourceError(f"{path}: id column {name!r} is of type {kind}; a column of texts or numbers is needed")
     return present
+
+
+def _type_at(schema: pa.Schema, steps: Sequence[str]) -> pa.DataType:
+    kind = schema.field(steps[0]).type
+    for step in steps[1:]:
+        kind = kind.field(step).type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type may be a label; texts are read as numbers, booleans are none."""
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(texts or numbers or pa.types.is_null(kind))
 
 
 def _steps(schema: pa.Schema, name: str) -> list[str] | None:
@@ -379,30 +442,131 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
     ]
 
 
-def _row_group(
-    file: pq.ParquetFile,
-    number: int,
-    first: int,
-    present: dict[str, list[str]],
-    settings: TableSettings,
-    path: str,
-    quarantine: QuarantineRows,
-) -> Iterator[Extracted]:
-    """The rows of one row group, from row `first` of the file; a damaged one gives what comes before the damage."""
-    group = file.metadata.row_group(number)
-    end = max(_page_offset(group.column(index)) for index in range(group.num_columns))
-    rows = max(1, min(ROWS, STEP_BYTES * group.num_rows // max(1, group.total_byte_size)))
-    leaves = [".".join(steps) for steps in present.values()]
-    try:
-        for batch in file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False):
-            columns = {name: _follow(batch, steps) for name, steps in present.items()}
-            mapped = _columns(columns, settings, base_name(path), range(first, first + len(batch)))
-            pairs, rejects, documents = map_columns(mapped, settings, NAME)
+@dataclass(frozen=True)
+class _RowGroups:
+    """Reads row groups in steps whose texts, written out, are of bounded size."""
+
+    split: Split
+    settings: TableSettings
+    stored: BinaryIO
+    metadata: Any
+    present: dict[str, list[str]]
+
+    def read(self, number: int, first: int) -> Iterator[Extracted]:
+        """The rows of one row group, from row `first` of the file; a damaged one gives what comes before the damage."""
+        group = self.metadata.row_group(number)
+        end = max(_page_offset(group.column(index)) for index in range(group.num_columns))
+        last = first + group.num_rows
+        batches = self._batches(number)
+        while True:
+            try:  # reading only: what comes of our own code is no damage of the file
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                yield self._lost(number, first, max(1, last - first), end, error)
+                return
+            if batch is None:
+                return
+            columns = {name: _follow(batch, steps) for name, steps in self.present.items()}
+            yield from self._steps(columns, len(batch), first, end)
             first += len(batch)
-            yield extracted(len(batch), end, pairs=pairs, rejects=rejects, documents=documents)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        quarantine.add(first + 1, "corrupt_file", f"row group {number + 1} is damaged from here: {error}", "row")
-        yield extracted(1, end, quarantine=quarantine.take())
+
+    def _batches(self, number: int) -> Iterator[pa.RecordBatch]:
+        """Texts that the file keeps in a dictionary stay in it: written out, they may be thousands of times as large."""
+        group = self.metadata.row_group(number)
+        leaves = [".".join(steps) for steps in self.present.values()]
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        chunks = [
+            chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(tuple(f"{leaf}." for leaf in leaves))
+        ]
+        coded = [chunk.path_in_schema for chunk in chunks if _is_coded_text(chunk)]
+        size = sum(chunk.total_uncompressed_size for chunk in chunks)
+        rows = max(1, min(BATCH, STEP_BYTES * group.num_rows // max(1, size)))
+        file = pq.ParquetFile(self.stored, metadata=self.metadata, read_dictionary=coded)
+        yield from file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False)
+
+    def _steps(self, columns: dict[str, pa.Array], rows: int, first: int, end: int) -> Iterator[Extracted]:
+        sizes = sum((_by_row(column, _text_bytes) for column in columns.values()), np.zeros(rows, np.int64))
+        ends = np.cumsum(sizes)
+        begin = 0
+        while begin < rows:
+            done = int(ends[begin] - sizes[begin])
+            stop = max(begin + 1, int(np.searchsorted(ends, done + STEP_BYTES, side="right")))
+            part = {name: column.slice(begin, stop - begin) for name, column in columns.items()}
+            yield self._step(part, sizes[begin:stop], first + begin, end)
+            begin = stop
+
+    def _step(self, columns: dict[str, pa.Array], sizes: Counts, first: int, end: int) -> Extracted:
+        quarantine = QuarantineRows(self.settings.label or NAME, self.split.path, "row")
+        long = sizes > self.settings.max_line_bytes
+        invalid = (
+            sum((_by_row(column, _invalid_utf8) for column in columns.values()), np.zeros(len(sizes), np.int64)) > 0
+        )
+        for row in np.flatnonzero(long | invalid).tolist():
+            reason = "line_too_long" if long[row] else "invalid_utf8"
+            quarantine.add(first + row + 1, reason, _excerpt(columns, self.settings, row))
+        good = np.flatnonzero(~(long | invalid))
+        if len(good) < len(sizes):
+            columns = {name: column.take(pa.array(good)) for name, column in columns.items()}
+        mapped = _columns(columns, self.settings, self.split, (good + first).tolist())
+        pairs, rejects, documents = map_columns(mapped, self.settings, NAME)
+        return extracted(
+            len(sizes), end, pairs=pairs, rejects=rejects, documents=documents, quarantine=quarantine.take()
+        )
+
+    def _lost(self, number: int, first: int, rows: int, end: int, error: Exception) -> Extracted:
+        """One row of quarantine for all the rows from the damage to the end of the row group."""
+        quarantine = QuarantineRows(self.settings.label or NAME, self.split.path, "row")
+        detail = f"row group {number + 1} is damaged from here, {rows} rows are lost: {error}"
+        quarantine.add(first + 1, "corrupt_file", detail)
+        return extracted(rows, end, quarantine=quarantine.take(), lost=rows - 1)
+
+
+def _is_coded_text(chunk: Any) -> bool:
+    return chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+
+
+def _by_row(column: pa.Array, measure: Callable[[pa.Array], Counts]) -> Counts:
+    """The sum over each row of a measure of its texts; 0 for columns of other types. Dictionaries are not written out."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        of_value = np.append(_by_row(column.dictionary, measure), 0)  # the last for null
+        return np.asarray(of_value[column.indices.fill_null(len(of_value) - 1).to_numpy(zero_copy_only=False)])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        parents = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
+        of_entry = _by_row(pc.list_flatten(column), measure)
+        return np.bincount(parents, of_entry, len(column)).astype(np.int64)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return measure(column)
+    return np.zeros(len(column), np.int64)
+
+
+def _text_bytes(texts: pa.Array) -> Counts:
+    return np.asarray(pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _invalid_utf8(texts: pa.Array) -> Counts:
+    """1 for each text that is no UTF-8: Parquet's texts are bytes that nobody has checked."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return np.array([not _is_utf8(text) for text in texts.cast(pa.large_binary()).to_pylist()], np.int64)
+    return np.zeros(len(texts), np.int64)
+
+
+def _is_utf8(text: bytes | None) -> bool:
+    try:
+        return text is None or text.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _excerpt(columns: dict[str, pa.Array], settings: TableSettings, row: int) -> bytes:
+    """The start of the query, or of the positive where the query is a list."""
+    for name in (settings.query, settings.positive):
+        text = _written_out(columns[name].slice(row, 1))
+        if pa.types.is_string(text.type) or pa.types.is_large_string(text.type):
+            return bytes(text.cast(pa.large_binary())[0].as_py() or b"")[:EXCERPT]
+    return b""
 
 
 def _follow(batch: pa.RecordBatch, steps: Sequence[str]) -> pa.Array:

@@ -7,9 +7,8 @@ The XML is read as bytes in one pass: only pages of the main namespace are decod
     subtitle_passage  the title and the headings above a section, the section's own text
 """
 
-import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -22,7 +21,7 @@ from sources.languages import UNKNOWN, language_code
 from sources.reading import EXCERPT, ByteStream, Fault, base_name, byte_splits, is_compressed, open_stored, stored_size
 from sources.schema import DOCUMENT, QuarantineRows, make_pairs, normalise_text
 from sources.source import Extracted, Source, SourceSettings, Split, extracted
-from sources.wikitext import Section, sections
+from sources.wikitext import Section, sections, unescape_entities
 
 NAME: Final = "wikipedia"
 LICENSE: Final = "CC-BY-SA-4.0"
@@ -42,7 +41,9 @@ class WikipediaSettings(SourceSettings):
     passages: bool = Field(True, description="pairs of section heading and section text")
     min_passage_characters: int = Field(60, ge=1, description="a shorter lead or section gives no pair")
     max_passage_characters: int = Field(2000, ge=100, description="a longer one is cut at the end of a sentence")
-    max_page_bytes: int = Field(64 << 20, gt=0, description="a larger page is quarantined")
+    max_page_bytes: int = Field(
+        8 << 20, gt=0, description="a larger page is quarantined; MediaWiki allows 2 MiB of text"
+    )
 
 
 def splits(path: str, settings: WikipediaSettings, target_bytes: int) -> list[Split]:
@@ -91,7 +92,7 @@ class Page:
     """The XML between <page> and </page>; only its first bytes when it is too large."""
 
     xml: bytes
-    position: int  # number of the page from 1 in the split that starts the file; else the stored byte reached
+    position: int  # number of the page from 1 in the split that starts the file; else the byte of its tag or bz2 stream
     unit: str
     whole: bool
 
@@ -106,6 +107,8 @@ class _Pages:
         self._split, self._max_page = split, max_page
         self._stream = ByteStream(split.path, split.start, split.end)
         self._rest = b""  # what may become a page: an unfinished one, or the start of its tag
+        self._compressed = is_compressed(split.path)
+        self._place = split.start  # stored byte of its start; in a .bz2, of the stream that holds it
         self._dropping = False  # whether _rest is the inside of a page that is too large
         self._number = 0
         self._broken: Fault | None = None
@@ -123,7 +126,7 @@ class _Pages:
 
     def __iter__(self) -> Iterator[Page]:
         for chunk in self._stream:
-            yield from self._cut(self._rest + chunk)
+            yield from self._cut(chunk, self._here(self._stream, chunk))
         last = self._stream
         if self._rest and last.fault is None and self._split.end is not None:
             last = ByteStream(self._split.path, self._split.end)
@@ -140,12 +143,28 @@ class _Pages:
                 self._rest = b""  # what looked like the start of a tag is none
                 return
             if (end := data.find(_PAGE_END)) >= 0:
-                yield from self._cut(data[: end + len(_PAGE_END)])
+                yield from self._cut(chunk[: end + len(_PAGE_END) - len(self._rest)], self._here(later, chunk))
                 self._rest = b""
                 return
-            yield from self._cut(data)
+            yield from self._cut(chunk, self._here(later, chunk))
 
-    def _cut(self, data: bytes) -> Iterator[Page]:
+    def _cut(self, chunk: bytes, here: int) -> Iterator[Page]:
+        """The pages that end in a chunk, whose first byte is at place `here`."""
+        data, known, place = self._rest + chunk, len(self._rest), self._place
+
+        def place_of(begin: int) -> int:
+            if begin < known:
+                return place
+            return here if self._compressed else here + begin - known
+
+        yield from self._pages(data, place_of)
+        self._place = place_of(len(data) - len(self._rest))
+
+    def _here(self, stream: ByteStream, chunk: bytes) -> int:
+        """The place of a chunk just read: its first byte, or the compressed stream that it comes from."""
+        return stream.member if self._compressed else stream.position - len(chunk)
+
+    def _pages(self, data: bytes, place_of: Callable[[int], int]) -> Iterator[Page]:
         at = 0
         if self._dropping:
             end = data.find(_PAGE_END)
@@ -158,19 +177,19 @@ class _Pages:
             if end < 0:
                 break
             at = end + len(_PAGE_END)
-            yield self._page(data[begin:at], at - begin <= self._max_page)
+            yield self._page(data[begin:at], at - begin <= self._max_page, place_of(begin))
         if begin < 0:
             self._rest = _start_of_tag(data[max(at, len(data) - len(_PAGE)) :])
         elif len(data) - begin > self._max_page:
-            yield self._page(data[begin : begin + EXCERPT], whole=False)
+            yield self._page(data[begin : begin + EXCERPT], False, place_of(begin))
             self._rest, self._dropping = data[-len(_PAGE_END) :], True
         else:
             self._rest = data[begin:]
 
-    def _page(self, xml: bytes, whole: bool) -> Page:
+    def _page(self, xml: bytes, whole: bool, place: int) -> Page:
         self._number += 1
         first = self._split.start == 0
-        return Page(xml, self._number if first else self.position, "page" if first else "byte", whole)
+        return Page(xml, self._number if first else place, "page" if first else "byte", whole)
 
 
 def _start_of_tag(data: bytes) -> bytes:
@@ -197,7 +216,7 @@ class Site:
         return cls(
             name=name[1].decode() if name else f"{language.replace('-', '_') or 'unknown'}wiki",
             language=language_code(language) if language else UNKNOWN,
-            base=html.unescape(base[1].decode("utf-8", "replace")).rpartition("/")[0] + "/" if base else "",
+            base=unescape_entities(base[1].decode("utf-8", "replace")).rpartition("/")[0] + "/" if base else "",
         )
 
 
@@ -244,17 +263,25 @@ class _Rows:
         if not page.whole:
             self.bad(page.position, "page_too_large", page.xml, page.unit)
             return
+        pairs, documents = len(self._columns["query"]), len(self._documents)
         try:
             article = parse_page(page.xml)
+            if article is not None:
+                self._add_article(article)
         except UnicodeDecodeError:
+            self._take_back(pairs, documents)
             self.bad(page.position, "invalid_utf8", page.xml, page.unit)
-            return
         except ValueError as error:
+            self._take_back(pairs, documents)
             self.bad(page.position, "malformed_page", f"{error} | ".encode() + page.xml, page.unit)
-            return
-        self._records += 1
-        if article is not None:
-            self._add_article(article)
+        else:
+            self._records += 1
+
+    def _take_back(self, pairs: int, documents: int) -> None:
+        """Drop what a page added before it turned out to be bad: all after the first so many pairs and documents."""
+        for column in self._columns.values():
+            del column[pairs:]
+        del self._documents[documents:]
 
     def bad(self, position: int, reason: str, excerpt: bytes, unit: str) -> None:
         """Put a record into quarantine."""
@@ -362,9 +389,9 @@ def parse_page(xml: bytes) -> Article | None:
         raise ValueError("the page has no <title> or no <id>")
     if model is not None and model[1] != b"wikitext":
         return None
-    target = None if redirect is None else html.unescape(redirect[1].decode())
+    target = None if redirect is None else unescape_entities(redirect[1].decode())
     text = "" if target is not None else _unescape(_last_text(xml).decode())
-    return Article(html.unescape(title[1].decode()), int(number[1]), target, text)
+    return Article(unescape_entities(title[1].decode()), int(number[1]), target, text)
 
 
 def _last_text(xml: bytes) -> bytes:

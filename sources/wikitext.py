@@ -46,6 +46,8 @@ _DANGLING: Final = (" )", ",)", ";)", "、)", " ）", "、）", "，）", "；�
 _SPACE_BEFORE: Final = re.compile(r" ([,.;](?:\s|$))", re.MULTILINE)
 _HEADING: Final = re.compile(r"^==.*==[ \t]*$", re.MULTILINE)
 _LIST_MARKS: Final = ("*", "#", ";", ":")
+_NO_CHARACTER: Final = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
+_LEFTOVER_MARKS: Final = re.compile(r"[\[\]']{2,}")
 _LEFTOVER: Final = re.compile(r"^ ?(?:[|}]|! |\{\|).*$", re.MULTILINE)  # rows of tables that never close
 
 # The namespaces whose links show no words of the article, in the languages of the large Wikipedias.
@@ -138,11 +140,6 @@ def sections(wikitext: str) -> Iterator[Section]:
         path.append((level, title.strip("= ")))
         begin = heading.end()
     yield _section(path, text[begin:])
-
-
-def plain_text(wikitext: str) -> str:
-    """The plain text of a short piece of wikitext."""
-    return _finish(_strip(wikitext)).strip()
 
 
 def _section(path: Sequence[tuple[int, str]], text: str) -> Section:
@@ -267,12 +264,22 @@ def _finish(text: str) -> str:
         text = _QUOTES.sub("", text)
     if "__" in text:
         text = _MAGIC.sub("", text)
-    if "&" in text:
-        text = html.unescape(text)
+    text = unescape_entities(text)
     text = _LEFTOVER.sub("", _SPACES.sub(" ", text.replace("\t", " ").replace("\xa0", " ")))
     for _ in range(2):  # "( ; )"
         for mark in _DANGLING:
             text = text.replace(mark, mark[-1])
     if "(" in text or "（" in text:
         text = _SPACES.sub(" ", _EMPTY_BRACKETS.sub("", _OPEN_MARK.sub(r"\1", text)))
+    if "[[" in text or "]]" in text or "''" in text:  # what the holes brought together
+        text = _LEFTOVER_MARKS.sub(_without_pairs, text)
     return _SPACE_BEFORE.sub(r"\1", text)
+
+
+def _without_pairs(marks: re.Match[str]) -> str:
+    return "" if any(pair in marks[0] for pair in ("[[", "]]", "''")) else marks[0]
+
+
+def unescape_entities(text: str) -> str:
+    """HTML's named and numbered characters; a number beyond all characters is U+FFFD, however long it is."""
+    return html.unescape(_NO_CHARACTER.sub("\ufffd", text)) if "&" in text else text

@@ -171,14 +171,14 @@ def _read_layout(folder: Path) -> _Layout:
     if not modules_file.exists():
         return _Layout(folder, "cls", True, prompts, *_transformer_settings(folder))
     paths: dict[str, Path] = {}
-    for module in _read_json(modules_file, list):
-        name = str(module.get("type", "")).rpartition(".")[2]
+    for kind, path in _modules(folder):
+        name = kind.rpartition(".")[2]
         if name not in ("Transformer", "Pooling", "Normalize"):
             raise ModelFolderError(
-                f"{modules_file} has a module {module.get('type')!r}. Only Transformer, Pooling and Normalize are "
-                f"supported: choose a model made of those."
+                f"{modules_file} has a module {kind!r}. Only Transformer, Pooling and Normalize are supported: choose "
+                f"a model made of those."
             )
-        paths[name] = folder / str(module.get("path", ""))
+        paths[name] = path
     if "Transformer" not in paths or "Pooling" not in paths:
         raise ModelFolderError(
             f"{modules_file} names no Transformer or no Pooling module; an embedding model has both."
@@ -186,6 +186,23 @@ def _read_layout(folder: Path) -> _Layout:
     pooling = _pooling(paths["Pooling"] / "config.json", prompts)
     transformer = paths["Transformer"]
     return _Layout(transformer, pooling, "Normalize" in paths, prompts, *_transformer_settings(transformer))
+
+
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    """Type and folder of each module that the modules.json of `folder` (a resolved path) names; none without it."""
+    file = folder / "modules.json"
+    modules = []
+    for module in _read_json(file, list) if file.exists() else ():
+        if not isinstance(module, dict):
+            raise ModelFolderError(f"{file}: every module must be a JSON object, found {module!r}. Correct the file.")
+        path = (folder / str(module.get("path", ""))).resolve()
+        if not path.is_relative_to(folder):
+            raise ModelFolderError(
+                f"{file} names the module path {module['path']!r}, which leads out of the model folder. A model's files "
+                f"all lie in its folder: fetch the model again, or correct the path."
+            )
+        modules.append((str(module.get("type", "")), path))
+    return modules
 
 
 def _prompts(folder: Path) -> dict[Role, str]:
@@ -363,11 +380,10 @@ def model_fingerprint(path: str, *, weights: bool = True) -> str:
     """sha256 (hex) over the names and sha256 of all files of a model folder that decide its embeddings; without
     `weights`, of those that decide its token ids and lengths.
 
-    Raises ModelFolderError where there is no such folder, or none of those files in it.
+    Raises ModelFolderError where there is no such folder, none of those files in it, or modules.json leads out of it.
     """
     folder = resolve_model_path(path)
-    modules = _read_json(folder / "modules.json", list) if (folder / "modules.json").exists() else []
-    folders = {folder, *(folder / str(module.get("path", "")) for module in modules)}
+    folders = {folder, *(module_folder for _, module_folder in _modules(folder))}
     names = [name for name in _FINGERPRINTED if weights or not name.endswith(".safetensors")]
     files = sorted({file for each in folders for name in names for file in each.glob(name) if file.is_file()})
     if not files:

@@ -109,9 +109,16 @@ def load_checkpoint(checkpoint: Checkpoint, model: "torch.nn.Module", optimizer:
     optimizer.load_state_dict(optimizer.state_dict())
 
 
-def remove_old_checkpoints(root: Path, keep: int) -> None:
-    """Remove all but the `keep` newest checkpoints."""
-    for _, folder in sorted(_steps(root), reverse=True)[keep:]:
+def remove_old_checkpoints(root: Path, written: int, keep: int) -> None:
+    """Remove all but the `keep` newest checkpoints up to step `written`, the one just written.
+
+    Those of later steps go first: a run goes on from the newest that is whole, so they are damaged, and would count
+    as the newest.
+    """
+    folders = sorted(_steps(root), reverse=True)
+    later = [folder for step, folder in folders if step > written]
+    older = [folder for step, folder in folders if step <= written][keep:]
+    for folder in later + older:
         _remove(folder)
 
 

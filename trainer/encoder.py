@@ -8,7 +8,7 @@ padded tokens rather than of texts: little padding, steady memory, whatever the 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -67,10 +67,15 @@ class _Tokens:
         return np.diff(self.offsets)
 
 
+def _nobody_watches(encoded: int) -> None:
+    """The default of Encoder.on_batch."""
+
+
 class Encoder:
     """A loaded encoder.
 
-    `truncated` counts the texts so far that were longer than their role's length, `tokens` the tokens kept.
+    `truncated` counts the texts so far that were longer than their role's length, `tokens` the tokens kept, `encoded` all
+    texts. Whoever wants signs of life sets `on_batch`, which is called with `encoded` after each forward.
     """
 
     def __init__(self, settings: EncoderSettings) -> None:
@@ -86,6 +91,8 @@ class Encoder:
         self.dimension = self._backbone.hidden_size
         self.truncated = 0
         self.tokens = 0
+        self.encoded = 0
+        self.on_batch: Callable[[int], None] = _nobody_watches
 
     def prompt(self, role: Role) -> str:
         """The text put before every text of `role`."""
@@ -147,7 +154,11 @@ class Encoder:
             -tokens.lengths, kind="stable"
         )  # longest first: a batch too large for the memory fails at once
         with torch.inference_mode():
-            parts = [self._forward(tokens, rows) for rows in self._batches(tokens.lengths, order)]
+            parts = []
+            for rows in self._batches(tokens.lengths, order):
+                parts.append(self._forward(tokens, rows))
+                self.encoded += len(rows)
+                self.on_batch(self.encoded)
             sorted_embeddings = torch.cat(parts).cpu().numpy()
         embeddings = np.empty_like(sorted_embeddings)
         embeddings[order] = sorted_embeddings

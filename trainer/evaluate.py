@@ -14,6 +14,7 @@ import gzip
 import json
 import logging
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def load_beir(folder: str | Path, *, split: str = "test") -> RetrievalData:
     The corpus is sorted by falling document id, so that the lower row wins a tie exactly where trec_eval's rule has it
     win, also at the cut after 100 documents.
 
-    Raises EvaluationDataError for a missing file or field, an id that occurs twice, and a judged query that has no text.
+    Raises EvaluationDataError for a missing or damaged file, a missing field, an id that occurs twice, and a judged query that has no text.
     """
     folder = Path(folder)
     corpus_file = _existing(folder, ["corpus.jsonl"])
@@ -105,10 +106,20 @@ def _existing(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield number, line
+    number = 0
+    try:
+        # Decoded line by line: a text stream decodes in blocks, and could not say which line is wrong.
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                text = line.decode("utf-8")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise EvaluationDataError(f"{file}, line {number}, is not UTF-8 ({error}). Save the file as UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise EvaluationDataError(
+            f"{file} cannot be decompressed after line {number} ({error}): it is cut short or damaged. Fetch it again."
+        ) from error
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:

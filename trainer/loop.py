@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 _STEP_STREAM: Final = 3  # beside batch_plan's streams of the same seed
 # Padded tokens a forward: fewer leave the hardware idle, more are padding (measured on the CPU: MiniLM, 2 cores).
 _TOKENS_PER_FORWARD: Final = {"cpu": 2048, "cuda": 16_384}
+_SETTING_OF_DTYPE: Final = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 _STOPPED_BY_SIGTERM: Final = 128 + signal.SIGTERM
 
 
@@ -77,9 +78,9 @@ class TrainSettings(BatchPlanSettings):
     log_every: int = Field(1, ge=1, description="steps between lines of metrics.jsonl (ours)")
 
 
-# Settings that may change between a run and its continuation, because they do not change what a step computes; the
-# model is compared by its content.
-_FREE_SETTINGS: Final = frozenset({"model", "device", "checkpoint_every", "keep_checkpoints", "log_every"})
+# Settings that may change between a run and its continuation, because they do not change what a step computes. Compared
+# by what they come to instead: the model by its content, device and precision ("auto") by what was chosen here.
+_FREE_SETTINGS: Final = frozenset({"model", "device", "precision", "checkpoint_every", "keep_checkpoints", "log_every"})
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def train(
 ) -> TrainResult:
     """Fine-tune `settings.model` on the pack output `data_folder`; the result is `output_folder`/model.
 
-    Goes on from the newest checkpoint in `output_folder` where that is of the same settings, data and model; if it is
-    not, raises TrainingError, or with `restart` removes it and starts anew. `on_progress` gets each line of
+    Goes on from the newest checkpoint in `output_folder` where that is of the same settings, data and model, computed
+    in the same dtype on the same kind of device; if it is not, raises TrainingError, or with `restart` removes it and
+    starts anew. `on_progress` gets each line of
     metrics.jsonl as it is written, with the number of `steps`. `card` is put into the model card.
 
     Raises TrainingDataError, ModelFolderError, BatchPlanError for input that cannot be trained on, TrainingError where
@@ -126,6 +128,8 @@ def train(
         "settings": settings.model_dump(mode="json", exclude=set(_FREE_SETTINGS)),
         "data": data.fingerprint,
         "model": model_fingerprint(settings.model),
+        "dtype": str(dtype),
+        "device": device.type,
     }
     output = Path(output_folder)
     output.mkdir(parents=True, exist_ok=True)
@@ -184,17 +188,19 @@ def _checkpoint_to_resume(output: Path, identity: dict[str, Any], restart: bool)
     checkpoint = newest_checkpoint(output / "checkpoints")
     if checkpoint is None or checkpoint.state.get("identity") == identity:
         return checkpoint
+    before = checkpoint.state.get("identity") or {}
+    differences = f"{checkpoint.folder} is of a run that differs from this one in {_differences(before, identity)}."
     if restart:
+        log.warning("%s Its checkpoints are removed, and training starts anew.", differences)
         shutil.rmtree(output / "checkpoints")
         return None
     raise TrainingError(
-        f"{checkpoint.folder} is of a run that differs from this one in {_differences(checkpoint.state, identity)}. "
-        f"Undo the change to go on with that run, choose another output folder, or restart to remove it."
+        f"{differences} Undo the change{_settings_to_set(before, identity)} to go on with that run, choose another "
+        f"output folder, or restart to remove it."
     )
 
 
-def _differences(state: dict[str, Any], identity: dict[str, Any]) -> str:
-    before = state.get("identity") or {}
+def _differences(before: dict[str, Any], identity: dict[str, Any]) -> str:
     old, new = before.get("settings") or {}, identity["settings"]
     changed = [
         f"{name} ({old.get(name)} there, {new.get(name)} here)"
@@ -202,11 +208,27 @@ def _differences(state: dict[str, Any], identity: dict[str, Any]) -> str:
         if old.get(name) != new.get(name)
     ]
     changed += [f"the {name}" for name in ("data", "model") if before.get(name) != identity[name]]
+    changed += [
+        f"the {name} it computes {preposition} ({before.get(name)} there, {identity[name]} here)"
+        for name, preposition in (("dtype", "in"), ("device", "on"))
+        if before.get(name) != identity[name]
+    ]
     return ", ".join(changed)
 
 
+def _settings_to_set(before: dict[str, Any], identity: dict[str, Any]) -> str:
+    """In words, the settings that compute as the run before did; another machine's `auto` may have chosen otherwise."""
+    wanted = [
+        f"{setting} {_SETTING_OF_DTYPE.get(before[name], before[name])}"
+        for name, setting in (("dtype", "precision"), ("device", "device"))
+        if name in before and before[name] != identity[name]
+    ]
+    return f" (set {' and '.join(wanted)})" if wanted else ""
+
+
 def _prompts(data: TrainingData, backbone: "Backbone") -> dict[Any, str]:
-    """The instructions the texts were packed with, where pack says so; else the backbone's."""
+    """What stood before the texts in training: pack's instructions, "" meaning none even where the backbone has
+    prompts; the backbone's only where pack says nothing."""
     packing = data.details.get("packing")
     if not isinstance(packing, dict):
         return dict(backbone.prompts)
@@ -370,7 +392,7 @@ class _Run:
         root = self.output / "checkpoints"
         state = {"identity": self.identity, "scaler": self.scaler.state_dict()}
         write_checkpoint(root, done, self.model, self.optimizer, state)
-        remove_old_checkpoints(root, self.settings.keep_checkpoints)
+        remove_old_checkpoints(root, done, self.settings.keep_checkpoints)
 
 
 def _like_lengths(descending: "np.ndarray[Any, Any]", tokens: int) -> Iterator[slice]:

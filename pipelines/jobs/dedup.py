@@ -22,7 +22,7 @@ import xxhash
 from filters.duplicates import dedup_key, first_of_each, in_any_group, rank_in_group
 from pipelines import progress as progress_files
 from pipelines import storage
-from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, is_committed, pair_plan, pairs_before
+from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, forget_parts, is_committed, pair_plan, pairs_before
 from pipelines.progress import TaskProgress
 from pipelines.recipe import DedupSettings, Recipe
 from pipelines.run_folder import RunFolder
@@ -40,8 +40,10 @@ REASONS = {
     "query_cap": "more than max_pairs_per_query pairs of this query, kind and language",
     "positive_cap": "more than max_pairs_per_positive pairs of this positive, kind and language",
 }
-_OWNS_PASSAGE: Final = "owns_passage"  # no reason to drop: this row is the first of its passage
-_NOTHING: Final = "nothing"  # one such row a shard, so that shards without a dropped row come out of the exchange too
+# Verdicts ride the shuffle as numbers: one for each reason, and two that are no reason to drop.
+_VERDICTS: Final = (*REASONS, "owns_passage", "nothing")
+_OWNS_PASSAGE: Final = _VERDICTS.index("owns_passage")  # this row is the first of its passage
+_NOTHING: Final = _VERDICTS.index("nothing")  # one such row a shard, so that every shard comes out of the exchange
 _LAST_ROW: Final = (1 << 40) - 1
 
 _COLUMNS: Final = ("query", "positive", "kind", "query_lang", "positive_lang", "source", "document_id", "symmetric")
@@ -59,7 +61,7 @@ SIGNATURE: Final = pa.schema(
         ("marker", pa.bool_()),  # not a pair of its own: says that a held-out row holds the text `key`
     ]
 )
-VERDICT: Final = pa.schema([("position", pa.int64()), ("verdict", pa.string())])
+VERDICT: Final = pa.schema([("position", pa.int64()), ("verdict", pa.int8())])
 
 _SCHEMAS = {PAIRS: schema.PAIR, HELD_OUT: schema.PAIR, PASSAGES: schema.PASSAGE, REJECTS: schema.REJECT}
 
@@ -80,7 +82,9 @@ def execute(job: Job) -> Outcome:
     names = [file.path.rsplit("/", 1)[-1].removesuffix(".parquet") for file in files]
     rows = sum(file.rows for file in files)
     progress_files.announce(job.folder, names)
-    if not all(is_committed(job.folder, name, job.fingerprint) for name in names):
+    open_names = [name for name in names if not is_committed(job.folder, name, job.fingerprint)]
+    forget_parts(job.folder, open_names)
+    if open_names:
         partitions = settings.partitions or max(1, min(512, -(-rows // ROWS_PER_PARTITION)))
         divide = partial(
             held_out_documents, seed=job.recipe.seed, share=settings.held_out_share, sources=settings.held_out_sources
@@ -117,12 +121,15 @@ def _build(
 
     from pipelines.transforms import Exchange, ReadShards, WriteShards, hash_partition, shard_partition
 
-    def exchange(label: str) -> Any:
+    def exchange(label: str, partition: Any = None) -> Any:
         spill = storage.join(steps.spill, label.rsplit(maxsplit=1)[-1]) if steps.spill else None
-        return label >> Exchange(hash_partition("key", steps.partitions), steps.partitions, spill)
+        return label >> Exchange(partition or hash_partition("key", steps.partitions), spill, folder)
 
     def decide(label: str, function: Any, *arguments: Any) -> Any:
         return label >> beam.FlatMap(_tagged, function, *arguments).with_outputs("verdicts", "markers", main="kept")
+
+    def keyed(label: str, signatures: Any) -> Any:
+        return signatures | label >> beam.Map(with_key, f"{label}_key").with_output_types(pa.RecordBatch)
 
     signatures = (
         pipeline
@@ -130,41 +137,25 @@ def _build(
         | "sign" >> beam.Map(signature_rows, steps.divide).with_output_types(pa.RecordBatch)
     )
     distinct = signatures | exchange("by pair") | decide("distinct pairs", drop_duplicate_pairs)
+    caps = steps.settings
     by_query = (
-        (
-            distinct.kept | "key query" >> beam.Map(with_key, "query_key").with_output_types(pa.RecordBatch),
-            distinct.markers,
-        )
-        | "with query markers" >> beam.Flatten()
+        (keyed("query", distinct.kept), distinct.markers)
         | exchange("by query")
-        | decide("cap queries", drop_leaks_and_cap, "query_cap", "query_cap_key", steps.settings.max_pairs_per_query)
+        | decide("cap queries", drop_leaks_and_cap, "query_cap", "query_cap_key", caps.max_pairs_per_query)
     )
     by_positive = (
-        (
-            by_query.kept | "key positive" >> beam.Map(with_key, "positive_key").with_output_types(pa.RecordBatch),
-            distinct.markers,
-        )
-        | "with positive markers" >> beam.Flatten()
+        (keyed("positive", by_query.kept), distinct.markers)
         | exchange("by positive")
-        | decide(
-            "cap positives",
-            drop_leaks_and_cap,
-            "positive_cap",
-            "positive_cap_key",
-            steps.settings.max_pairs_per_positive,
-        )
+        | decide("cap positives", drop_leaks_and_cap, "positive_cap", "positive_cap_key", caps.max_pairs_per_positive)
     )
     owners = by_positive.kept | "own passages" >> beam.Map(passage_owners).with_output_types(pa.RecordBatch)
-    every_shard = pipeline | "every shard" >> beam.Create(
-        [pa.record_batch([[(n << shard_bits) + _LAST_ROW], [_NOTHING]], schema=VERDICT) for n in range(len(urls))]
-    ).with_output_types(pa.RecordBatch)
+    ends = [pa.record_batch([[(n << shard_bits) + _LAST_ROW], [_NOTHING]], schema=VERDICT) for n in range(len(urls))]
+    every_shard = pipeline | "every shard" >> beam.Create(ends).with_output_types(pa.RecordBatch)
     _ = (
         (distinct.verdicts, by_query.verdicts, by_positive.verdicts, owners, every_shard)
-        | "all verdicts" >> beam.Flatten()
-        | "by shard"
-        >> Exchange(shard_partition, len(urls), storage.join(steps.spill, "shard") if steps.spill else None)
+        | exchange("by shard", shard_partition)
         | "tasks" >> beam.Map(_task, urls, names, steps.fingerprint)
-        | WriteShards("dedup", folder, write)
+        | WriteShards("dedup", folder, write, spread=False)
     )
 
 
@@ -272,7 +263,8 @@ def passage_owners(batch: pa.RecordBatch) -> pa.RecordBatch:
     training = batch.filter(pc.invert(batch["held_out"]))
     first = first_of_each(training["passage_id"], training["position"])
     positions = training["position"].filter(pa.array(first))
-    return pa.RecordBatch.from_arrays([positions, pa.repeat(pa.scalar(_OWNS_PASSAGE), len(positions))], schema=VERDICT)
+    verdicts = pa.repeat(pa.scalar(_OWNS_PASSAGE, pa.int8()), len(positions))
+    return pa.RecordBatch.from_arrays([positions, verdicts], schema=VERDICT)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -280,7 +272,8 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _verdicts(rows: pa.Table, reason: str) -> pa.Table:
-    return pa.table([rows["position"], pa.repeat(pa.scalar(reason), rows.num_rows)], schema=VERDICT)
+    verdict = pa.scalar(_VERDICTS.index(reason), pa.int8())
+    return pa.table([rows["position"], pa.repeat(verdict, rows.num_rows)], schema=VERDICT)
 
 
 def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgress) -> Part:
@@ -290,10 +283,11 @@ def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgre
     if done is not None and done.fingerprint == task.fingerprint:
         return done
     positions = verdicts["position"].to_numpy() & _LAST_ROW
-    labels = _one(verdicts["verdict"])
-    owners = np.sort(positions[pc.equal(labels, _OWNS_PASSAGE).to_numpy(zero_copy_only=False)])
-    dropped = pc.invert(pc.is_in(labels, pa.array([_OWNS_PASSAGE, _NOTHING]))).to_numpy(zero_copy_only=False)
-    dropped_rows, reasons = positions[dropped], labels.filter(pa.array(dropped))
+    codes = verdicts["verdict"].to_numpy()
+    owners = np.sort(positions[codes == _OWNS_PASSAGE])
+    dropped = codes < len(REASONS)
+    dropped_rows = positions[dropped]
+    reasons = pa.array(_VERDICTS).take(pa.array(codes[dropped]))
     order = np.argsort(dropped_rows)
     dropped_rows, reasons = dropped_rows[order], reasons.take(pa.array(order))
     tally, row = Tally(), 0

@@ -11,6 +11,7 @@ from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce
 from pipelines.recipe import EvaluateSettings, Recipe
 from pipelines.run_folder import RunFolder
+from trainer.backbone import model_fingerprint
 
 VERSION = 1
 METRICS = "metrics.json"
@@ -26,7 +27,9 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
         inputs += [
             {"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns} for path in files
         ]
-    return Plan(settings_dump(recipe.evaluate) | {"base": recipe.pack.model}, inputs)
+    if recipe.evaluate.untrained:
+        inputs.append({"model": model_fingerprint((recipe.train or recipe.pack).model)})
+    return Plan(settings_dump(recipe.evaluate), inputs)
 
 
 def execute(job: Job) -> Outcome:
@@ -34,6 +37,10 @@ def execute(job: Job) -> Outcome:
 
     settings = job.recipe.evaluate
     assert settings is not None
+    if not storage.is_local(job.run.url):
+        raise UserError(
+            f"Evaluation reads and writes a local disk, and this run is at {job.run.url}. Copy its pack/{EVALUATION} and train/model here and use `pairmill evaluate`."
+        )
     folders = _evaluation_folders(job, settings)
     if not folders:
         raise UserError(
@@ -48,8 +55,9 @@ def execute(job: Job) -> Outcome:
     for folder in folders:
         collection = load_beir(folder)
         for name, path in models.items():
-            TaskProgress(job.folder, f"{name}-{len(rows)}").beat(0)
-            rows += evaluate_encoder(_encoder(settings, path, job), collection, model=name)
+            encoder = _encoder(settings, path, job)
+            encoder.on_batch = TaskProgress(job.folder, f"{name}-{len(rows)}").beat
+            rows += evaluate_encoder(encoder, collection, model=name)
         if settings.bm25:
             rows += evaluate_bm25(collection)
     write_metrics(local_path(storage.join(job.folder, METRICS)), rows)
@@ -80,8 +88,8 @@ def _encoder(settings: EvaluateSettings, path: str, job: Job) -> Any:
         model=path,
         max_query_length=packing.max_query_length,
         max_passage_length=packing.max_passage_length,
-        query_prompt=packing.query_instruction or None,
-        passage_prompt=packing.passage_instruction or None,
+        query_prompt=packing.query_instruction,
+        passage_prompt=packing.passage_instruction,
     )
     chosen = settings.encoder.model_copy(update={"model": path}) if settings.encoder else default
     return Encoder(chosen)

@@ -5,6 +5,7 @@ quarantine (records that could not be read: file, position, reason).
 """
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,29 +52,36 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
 
 
 def input_files(entry: SourceEntry) -> list[tuple[str, str]]:
-    """(identity, path) of each input file of a source, sorted. The identity names the shard and is the same wherever the data
-    lie: the path inside the package, or below a pattern's fixed folder, or the end of the path that tells files apart."""
-    found: dict[str, str] = {}
-    plain = []
+    """(identity, path) of each input file of a source, sorted, each file once. The identity names the shard and is the same
+    wherever the data lie: the path inside the package, or below a pattern's fixed folder, or the file's name; and where two
+    files would have one identity, as much of the end of their paths as tells them apart."""
+    identity_of: dict[str, str] = {}
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
+        fixed = _GLOB.split(resolved, maxsplit=1)[0].rpartition("/")[0] if _GLOB.search(resolved) else None
+        package = pattern.removeprefix(SCHEME).partition("/")
         for path in expand_paths([resolved]):
             if resolved != pattern:
-                inside = pattern.removeprefix(SCHEME)
-                root = resolved.removesuffix(inside.partition("/")[2])
-                found[f"{inside.partition('/')[0]}/{path.removeprefix(root)}"] = path
-            elif path == resolved or _GLOB.search(resolved) is None:
-                plain.append(path)
+                identity = f"{package[0]}/{path.removeprefix(resolved.removesuffix(package[2]))}"
+            elif fixed is not None:
+                identity = path.removeprefix(_absolute(fixed)).strip("/")
             else:
-                fixed = _GLOB.split(resolved, maxsplit=1)[0].rpartition("/")[0]
-                found[path.removeprefix(fixed).strip("/")] = path
-    for path in dict.fromkeys(plain):
-        steps = path.split("/")
-        ends = ("/".join(steps[-n:]) for n in range(1, len(steps) + 1))
-        others = [other for other in plain if other != path]
-        end = next((end for end in ends if not any(other.endswith(f"/{end}") for other in others)), path)
-        found[end] = path
-    return sorted(found.items())
+                identity = path.rpartition("/")[2]
+            identity_of.setdefault(path, identity)
+    return sorted((_told_apart(path, identity_of), path) for path in identity_of)
+
+
+def _absolute(path: str) -> str:
+    return str(storage.split_url(path)[1]) if storage.is_local(path) else path
+
+
+def _told_apart(path: str, identity_of: dict[str, str]) -> str:
+    alike = [other for other, identity in identity_of.items() if identity == identity_of[path] and other != path]
+    if not alike:
+        return identity_of[path]
+    steps = path.split("/")
+    ends = ("/".join(steps[-n:]) for n in range(1, len(steps) + 1))
+    return next((end for end in ends if not any(other.endswith(f"/{end}") for other in alike)), path)
 
 
 def _state(path: str) -> dict[str, Any]:
@@ -100,10 +108,11 @@ def execute(job: Job) -> Outcome:
                     schema=schema.SCHEMA_VERSION,
                     source=entry.source,
                     settings=settings.model_dump(mode="json"),
+                    file=identity,
                     part=[split.start, split.end],
                     **state,
                 )
-                tasks.append(Task(name, key, (entry.source, settings, split)))
+                tasks.append(Task(name, key, (entry.source, settings, replace(split, name=identity))))
                 if not is_committed(job.folder, name, key):
                     size += split.end - split.start if split.end else state["bytes"] or 0
     parts = job.run_tasks(tasks, partial(write_split, job.folder), bytes_to_read=size)

@@ -1,22 +1,26 @@
 """mine: hard negatives for every training pair, from the deduplicated passages of the training side.
 
-    1. the passages are encoded, one task a shard; vectors are kept as float32 .npy in _embeddings/
+    1. the passages are encoded, one task a shard; vectors are kept as float32 .npy in embeddings/
     2. every pair shard: queries are encoded, the exact top k over the passages of their kind is taken, negatives are chosen
 
-A negative is never the text of one of the query's positives, nor a passage of a document that one of them came from.
+A negative is never a passage of a document that one of the query's positives occurs in (all pairs of that query count), nor
+one that says the same as a positive or as the query itself (equal once folded: filters.duplicates).
 Writes the role `mined`, row by row beside the pair shard of the same name: positive_row, positive_score, negative_rows,
 negative_scores, negative_ranks. Rows are row numbers in dedup's passage shards, in shard order.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from filters.duplicates import dedup_key
 from pipelines import storage
 from pipelines.job import PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
@@ -25,9 +29,12 @@ from pipelines.manifest import fingerprint, input_names
 from pipelines.progress import TaskProgress
 from pipelines.recipe import MineSettings, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.shards import Part, ShardSet, Tally, commit_part, read_batches
+from pipelines.shards import Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from sources.schema import text_ids
 from trainer.backbone import model_fingerprint
+
+if TYPE_CHECKING:
+    from trainer.negatives import NegativeSettings, Selection
 
 VERSION = 1
 MINED: Final = "mined"
@@ -42,15 +49,15 @@ MINED_SCHEMA: Final = pa.schema(
         ("negative_ranks", pa.list_(pa.int32())),
     ]
 )
-_EMBEDDINGS: Final = "_embeddings"
-_EMPTY: Final = np.zeros(0, np.int64)
+EMBEDDINGS: Final = "embeddings"
+CANDIDATES_AT_ONCE: Final = 4_000_000  # scores held while negatives are chosen; queries x k
 _ID: Final = np.dtype([("high", "u8"), ("low", "u8")])
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.mine is not None
     model = model_fingerprint(recipe.mine.encoder.model)
-    pairs = pair_plan(recipe, run, "mine", recipe.mine, (PAIRS,), model_fingerprint=model)
+    pairs = pair_plan(recipe, run, "mine", recipe.mine, (PAIRS,), model_fingerprint=model, seed=recipe.seed)
     passages = finished(run, "dedup").files_of(PASSAGES)
     return Plan(pairs.settings, [*pairs.inputs, *input_names(passages, "dedup")])
 
@@ -84,7 +91,7 @@ def execute(job: Job) -> Outcome:
     embedded = job.run_tasks(
         encoding, partial(write_embeddings, job.folder, settings, members), bytes_to_read=size, encoder=True
     )
-    corpus = CorpusFiles(members, tuple(storage.join(job.folder, _EMBEDDINGS, f"{task.name}.npy") for task in encoding))
+    corpus = CorpusFiles(members, tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding))
     mining = [
         Task(_stem(file.path), job.fingerprint, storage.join(job.run.job(before.job), file.path))
         for file in before.files_of(PAIRS)
@@ -111,24 +118,25 @@ def write_embeddings(
 ) -> Part:
     """Encode the passages of one shard that belong to a pair the encoder reads; float32[rows, dimensions], zeros else."""
     encoder = load_encoder(settings.encoder.model_dump_json())
+    encoder.on_batch = progress.beat
     members = load_members(files)
     wanted = np.zeros(len(members.ids), bool)
     for rows in members.of_kind.values():
         wanted[rows] = True
-    matrices, done, encoded = [], 0, 0
+    matrices, encoded = [np.zeros((0, encoder.dimension), np.float32)], 0
     for batch in read_batches(task.payload):
         chosen = wanted[members.rows_of(batch["passage_id"])]
-        vectors = encoder.encode(batch["text"].filter(pa.array(chosen)), "passage") if chosen.any() else None
         matrix = np.zeros((batch.num_rows, encoder.dimension), np.float32)
-        if vectors is not None:
-            matrix[chosen] = vectors
+        if chosen.any():
+            matrix[chosen] = encoder.encode(batch["text"].filter(pa.array(chosen)), "passage")
         matrices.append(matrix)
-        done, encoded = done + batch.num_rows, encoded + int(chosen.sum())
-        progress.beat(done)
-    matrix = np.concatenate(matrices) if matrices else np.zeros((0, encoder.dimension), np.float32)
-    with storage.atomic_write(storage.join(folder, _EMBEDDINGS, f"{task.name}.npy")) as stream:
-        np.lib.format.write_array(stream, matrix, allow_pickle=False)
-    return commit_part(folder, task.name, task.fingerprint, [], Tally(), [], details={"encoded": encoded})
+        encoded += int(chosen.sum())
+    path = f"{EMBEDDINGS}/{task.name}.npy"
+    with storage.atomic_write(storage.join(folder, path)) as stream:
+        np.lib.format.write_array(stream, np.concatenate(matrices), allow_pickle=False)
+    total = sum(len(matrix) for matrix in matrices)
+    file = ShardFile(role=EMBEDDINGS, path=path, rows=total, bytes=stream.bytes, sha256=stream.sha256)
+    return commit_part(folder, task.name, task.fingerprint, [file], Tally(), [], details={"encoded": encoded})
 
 
 @dataclass(frozen=True)
@@ -142,26 +150,60 @@ class MemberFiles:
 
 
 @dataclass(frozen=True)
+class Multimap:
+    """uint64 keys to the int64 values of each."""
+
+    keys: np.ndarray[Any, Any]  # uint64[n], sorted
+    values: np.ndarray[Any, Any]  # int64[n]
+
+    @classmethod
+    def of(cls, keys: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> "Multimap":
+        """Of n (key, value) pairs; repeated ones are kept once."""
+        pairs = np.unique(np.stack([keys.astype(np.uint64), values.astype(np.int64).view(np.uint64)], axis=1), axis=0)
+        return cls(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]).view(np.int64))
+
+    def follow(self, starts: np.ndarray[Any, Any], keys: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        """From (start, key) pairs to all (start, value) pairs, each once."""
+        first = np.searchsorted(self.keys, keys.astype(np.uint64), "left")
+        counts = np.searchsorted(self.keys, keys.astype(np.uint64), "right") - first
+        index = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        pairs = np.unique(np.stack([np.repeat(starts, counts), self.values[index]], axis=1), axis=0)
+        return pairs[:, 0], pairs[:, 1]
+
+
+@dataclass(frozen=True)
 class Members:
-    """The passages by row number, and which of them belong to which kind and document."""
+    """The passages by row number, and what belongs together with them."""
 
     ids: np.ndarray[Any, Any]  # (high, low) uint64 pairs, sorted
     rows: np.ndarray[Any, Any]  # int64[passages]: the row number of each id
     of_kind: dict[str, np.ndarray[Any, Any]]  # kind -> sorted int64 rows
-    documents: np.ndarray[Any, Any]  # uint64[occurrences], sorted: hash of the document
-    document_rows: np.ndarray[Any, Any]  # int64[occurrences]: a passage in it
+    of_query: Multimap  # folded query -> the rows of its positives
+    documents: Multimap  # row -> hashes of the documents it occurs in
+    of_document: Multimap  # hash of a document -> rows
+    of_cluster: Multimap  # folded text -> rows
+    clusters: np.ndarray[Any, Any]  # uint64[passages]: the folded text of each row
 
     def rows_of(self, passage_ids: pa.Array) -> np.ndarray[Any, Any]:
         """int64[n]: the row number of each passage id; every id must be there."""
         result: np.ndarray[Any, Any] = self.rows[np.searchsorted(self.ids, _void(passage_ids))]
         return result
 
-    def rows_of_documents(self, documents: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """For each document hash the rows of its passages, as (counts[n], rows[sum])."""
-        first = np.searchsorted(self.documents, documents, "left")
-        counts = np.searchsorted(self.documents, documents, "right") - first
-        index = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
-        return counts, self.document_rows[index]
+    def forbidden(self, queries: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """For n queries, the (query number, row) pairs of passages that must not be their negatives."""
+        folded = _halves(dedup_key(queries))
+        numbers = np.arange(len(queries))
+        positives = self.of_query.follow(numbers, folded)
+        documents = self.documents.follow(*positives)
+        alike = self.of_cluster.follow(positives[0], self.clusters[positives[1]])
+        found = (self.of_document.follow(*documents), alike, self.of_cluster.follow(numbers, folded))
+        pairs = np.unique(np.concatenate([np.stack(each, axis=1) for each in found]), axis=0)
+        return pairs[:, 0], pairs[:, 1]
+
+
+def _halves(keys: pa.Array) -> np.ndarray[Any, Any]:
+    """uint64[n]: the first half of each 128-bit key. Two that agree by chance only leave a candidate out."""
+    return np.ascontiguousarray(_void(keys)["high"])
 
 
 @dataclass(frozen=True)
@@ -189,25 +231,37 @@ def document_hashes(documents: pa.Array) -> np.ndarray[Any, Any]:
 @cache
 def load_members(files: MemberFiles) -> Members:
     """One copy a process."""
-    ids = [_void(batch["passage_id"]) for url in files.passages for batch in read_batches(url, ["passage_id"])]
-    all_ids = np.concatenate(ids) if ids else np.zeros(0, _ID)
+    ids, clusters = [np.zeros(0, _ID)], [np.zeros(0, np.uint64)]
+    for url in files.passages:
+        for batch in read_batches(url, ["passage_id", "cluster_id"]):
+            ids.append(_void(batch["passage_id"]))
+            clusters.append(_halves(batch["cluster_id"]))
+    all_ids, all_clusters = np.concatenate(ids), np.concatenate(clusters)
     order = np.argsort(all_ids, order=("high", "low")).astype(np.int64)
     sorted_ids = all_ids[order]
     kinds: dict[str, list[np.ndarray[Any, Any]]] = {}
-    documents, document_rows = [np.zeros(0, np.uint64)], [_EMPTY]
+    rows_seen, queries, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for url in files.pairs:
-        for batch in read_batches(url, ["positive", "kind", "document_id", "query_lang", "positive_lang"]):
+        for batch in read_batches(url, ["query", "positive", "kind", "document_id", "query_lang", "positive_lang"]):
             rows = order[np.searchsorted(sorted_ids, _void(text_ids(batch["positive"])))]
+            rows_seen.append(rows)
+            queries.append(_halves(dedup_key(batch["query"])))
             documents.append(document_hashes(batch["document_id"]))
-            document_rows.append(rows)
             readable = readable_rows(batch, files.reads)
             for kind in pc.unique(batch["kind"]).to_pylist():
                 of_kind = pc.equal(batch["kind"], kind).to_numpy(zero_copy_only=False) & readable
                 kinds.setdefault(_group(kind, files.within), []).append(rows[of_kind])
-    flat_documents = np.concatenate(documents)
-    by_document = np.argsort(flat_documents, kind="stable")
-    of_kind = {kind: np.unique(np.concatenate(rows)) for kind, rows in kinds.items()}
-    return Members(sorted_ids, order, of_kind, flat_documents[by_document], np.concatenate(document_rows)[by_document])
+    occurring, in_documents = np.concatenate(rows_seen), np.concatenate(documents)
+    return Members(
+        ids=sorted_ids,
+        rows=order,
+        of_kind={kind: np.unique(np.concatenate(rows)) for kind, rows in kinds.items()},
+        of_query=Multimap.of(np.concatenate(queries), occurring),
+        documents=Multimap.of(occurring, in_documents.view(np.int64)),
+        of_document=Multimap.of(in_documents, occurring),
+        of_cluster=Multimap.of(all_clusters, np.arange(len(all_clusters))),
+        clusters=all_clusters,
+    )
 
 
 @cache
@@ -220,6 +274,13 @@ def load_vectors(embeddings: tuple[str, ...]) -> np.ndarray[Any, Any]:
     return np.concatenate(matrices)
 
 
+@cache
+def candidate_vectors(files: CorpusFiles, kind: str) -> np.ndarray[Any, Any]:
+    """float32[candidates, dimensions] of one kind, one copy a process."""
+    vectors: np.ndarray[Any, Any] = load_vectors(files.embeddings)[load_members(files.members).of_kind[kind]]
+    return vectors
+
+
 def _group(kind: str, within: str) -> str:
     return kind if within == "kind" else "all"
 
@@ -228,13 +289,13 @@ def write_mined(
     folder: str, settings: MineSettings, seed: int, files: CorpusFiles, task: Any, progress: TaskProgress
 ) -> Part:
     """One pair shard -> its `mined` shard."""
-    members, vectors = load_members(files.members), load_vectors(files.embeddings)
-    tally, rows = Tally(), 0
+    load_encoder(settings.encoder.model_dump_json()).on_batch = progress.beat
+    tally = Tally()
     counts: dict[str, int] = {"queries": 0, "negatives": 0, "without_negatives": 0, "not_read": 0}
-    left_out: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards:
         for batch in read_batches(task.payload):
-            mined, not_read, excluded = mine_batch(batch, members, vectors, settings, seed)
+            mined, not_read, excluded = mine_batch(batch, files, settings, seed)
             shards.write(MINED, mined)
             tally.add(batch["source"], "in")
             tally.add(batch["source"], "out")
@@ -243,89 +304,94 @@ def write_mined(
             counts["not_read"] += not_read
             counts["negatives"] += int(lengths.sum())
             counts["without_negatives"] += int((lengths == 0).sum()) - not_read
-            for reason, number in excluded.items():
-                left_out[reason] = left_out.get(reason, 0) + number
-            rows += batch.num_rows
-            progress.beat(rows)
-    details = counts | {"candidates_left_out": left_out}
+            left_out.update(excluded)
+    details = counts | {"candidates_left_out": dict(sorted(left_out.items()))}
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [MINED], details=details)
 
 
 def mine_batch(
-    batch: pa.RecordBatch, members: Members, vectors: np.ndarray[Any, Any], settings: MineSettings, seed: int
+    batch: pa.RecordBatch, files: CorpusFiles, settings: MineSettings, seed: int
 ) -> tuple[pa.RecordBatch, int, dict[str, int]]:
     """PAIR batch -> (MINED batch row by row, queries the encoder cannot read, candidates left out by reason)."""
-    from trainer.negatives import select_negatives
-    from trainer.search import exact_top_k
-
+    members, vectors = load_members(files.members), load_vectors(files.embeddings)
+    select = settings.select.model_copy(update={"seed": seed + settings.select.seed})
     total = batch.num_rows
     positive_rows = members.rows_of(text_ids(batch["positive"]))
     readable = readable_rows(batch, settings.reads)
     positive_scores = np.full(total, np.nan, np.float32)
-    pieces: list[tuple[np.ndarray[Any, Any], Any]] = []
-    left_out: dict[str, int] = {}
+    pieces: list[tuple[np.ndarray[Any, Any], Any, np.ndarray[Any, Any]]] = []
+    left_out: Counter[str] = Counter()
     kinds = np.array(batch["kind"].to_pylist(), dtype=object)
     for kind in sorted(set(kinds[readable])):
         chosen = np.flatnonzero(readable & (kinds == kind))
-        candidates = members.of_kind[_group(kind, settings.within)]
+        group = _group(kind, settings.within)
         queries = load_encoder(settings.encoder.model_dump_json()).encode(
             batch["query"].take(pa.array(chosen)), "query"
         )
         positives = vectors[positive_rows[chosen]]
         positive_scores[chosen] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64))
-        offsets, excluded = _excluded_candidates(
-            batch.take(pa.array(chosen)), positive_rows[chosen], members, candidates
-        )
-        widest = int(np.diff(offsets).max(initial=0))
-        k = min(len(candidates), settings.select.rank_window[1] + widest)
-        scores, found = exact_top_k(queries, vectors[candidates], k)
-        selection = select_negatives(
-            found,
-            scores,
-            positive_scores[chosen],
-            (offsets, excluded),
-            settings.select.model_copy(update={"seed": seed}),
-            query_ids=_void(batch["pair_id"].take(pa.array(chosen)))["low"],
-        )
-        for reason, number in selection.dropped.items():
-            left_out[reason] = left_out.get(reason, 0) + number
-        pieces.append((chosen, (selection, candidates)))
-    negatives = _lists_in_order(total, pieces)
-    mined = pa.RecordBatch.from_arrays(
-        [
-            batch["pair_id"],
-            batch["source"],
-            pa.array(positive_rows),
-            pa.array(positive_scores.round(4), pa.float32(), mask=np.isnan(positive_scores)),
-            *negatives,
-        ],
-        schema=MINED_SCHEMA,
-    )
-    return mined, int((~readable).sum()), left_out
+        ids = _void(batch["pair_id"].take(pa.array(chosen)))["low"]
+        excluded = _excluded(members, members.of_kind[group], batch["query"].take(pa.array(chosen)))
+        for block, selection in _select(
+            queries, candidate_vectors(files, group), positive_scores[chosen], excluded, ids, select
+        ):
+            left_out.update(selection.dropped)
+            pieces.append((chosen[block], selection, members.of_kind[group]))
+    scores = pa.array(positive_scores.round(4), pa.float32(), mask=np.isnan(positive_scores))
+    columns = [batch["pair_id"], batch["source"], pa.array(positive_rows), scores, *_lists_in_order(total, pieces)]
+    return pa.RecordBatch.from_arrays(columns, schema=MINED_SCHEMA), int((~readable).sum()), dict(left_out)
 
 
-def _excluded_candidates(
-    rows: pa.RecordBatch,
-    positive_rows: np.ndarray[Any, Any],
-    members: Members,
-    candidates: np.ndarray[Any, Any],
+def _excluded(
+    members: Members, candidates: np.ndarray[Any, Any], queries: pa.Array
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What no query may get: its positive and all passages of the positive's document, as candidate numbers
-    (offsets int64[queries + 1], numbers int64[])."""
-    counts, document_rows = members.rows_of_documents(document_hashes(rows["document_id"]))
-    queries = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.arange(len(counts))])
-    forbidden = np.concatenate([document_rows, positive_rows])
-    numbers = np.searchsorted(candidates, forbidden)
-    inside = candidates[np.minimum(numbers, len(candidates) - 1)] == forbidden
-    unique = np.unique(np.stack([queries[inside], numbers[inside]], axis=1), axis=0)
-    offsets = np.searchsorted(unique[:, 0], np.arange(len(counts) + 1))
-    return offsets.astype(np.int64), unique[:, 1].astype(np.int64)
+    """What each query may not get, as candidate numbers (offsets int64[queries + 1], numbers int64[])."""
+    numbers, rows = members.forbidden(queries)
+    places = np.searchsorted(candidates, rows)
+    inside = candidates[np.minimum(places, len(candidates) - 1)] == rows
+    offsets = np.searchsorted(numbers[inside], np.arange(len(queries) + 1))
+    return offsets.astype(np.int64), places[inside].astype(np.int64)
 
 
-def _lists_in_order(total: int, pieces: list[tuple[np.ndarray[Any, Any], Any]]) -> list[pa.Array]:
+def _select(
+    queries: np.ndarray[Any, Any],
+    candidates: np.ndarray[Any, Any],
+    positive_scores: np.ndarray[Any, Any],
+    excluded: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    query_ids: np.ndarray[Any, Any],
+    settings: "NegativeSettings",
+) -> Iterator[tuple[np.ndarray[Any, Any], "Selection"]]:
+    """Search and choose, in blocks of queries: (query numbers, their negatives). A query is searched as deep as its own
+    exclusions ask for, and a block holds as many queries as CANDIDATES_AT_ONCE allows at its depth."""
+    from trainer.negatives import select_negatives
+    from trainer.search import exact_top_k
+
+    offsets, numbers = excluded
+    widths = np.diff(offsets)
+    order = np.argsort(widths, kind="stable")
+    start = 0
+    while start < len(order):
+        depths = np.minimum(len(candidates), settings.rank_window[1] + widths[order[start:]])
+        fits = np.arange(1, len(depths) + 1) * depths <= CANDIDATES_AT_ONCE
+        size = max(1, int(np.searchsorted(~fits, True)))
+        block = order[start : start + size]
+        scores, found = exact_top_k(queries[block], candidates, int(depths[size - 1]))
+        counts = widths[block]
+        flat = np.repeat(offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        forbidden = (np.concatenate([[0], np.cumsum(counts)]), numbers[flat])
+        yield (
+            block,
+            select_negatives(found, scores, positive_scores[block], forbidden, settings, query_ids=query_ids[block]),
+        )
+        start += size
+
+
+def _lists_in_order(
+    total: int, pieces: list[tuple[np.ndarray[Any, Any], "Selection", np.ndarray[Any, Any]]]
+) -> list[pa.Array]:
     """The negatives of all kinds as three list columns in row order; rows without any get empty lists."""
     lengths = np.zeros(total, np.int64)
-    for chosen, (selection, _) in pieces:
+    for chosen, selection, _ in pieces:
         lengths[chosen] = np.diff(selection.offsets)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     flat_rows, scores, ranks = (
@@ -333,7 +399,7 @@ def _lists_in_order(total: int, pieces: list[tuple[np.ndarray[Any, Any], Any]]) 
         np.zeros(offsets[-1], np.float32),
         np.zeros(offsets[-1], np.int32),
     )
-    for chosen, (selection, candidates) in pieces:
+    for chosen, selection, candidates in pieces:
         counts = np.diff(selection.offsets)
         target = np.repeat(offsets[chosen] - selection.offsets[:-1], counts) + np.arange(selection.offsets[-1])
         flat_rows[target] = candidates[selection.rows]

@@ -20,6 +20,7 @@ import xxhash
 
 from filters.duplicates import dedup_key
 from pipelines import storage
+from pipelines.errors import JobFailed, UserError
 from pipelines.exports import FlagEmbeddingExport
 from pipelines.job import EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
@@ -68,6 +69,10 @@ def execute(job: Job) -> Outcome:
     ]
     size = sum(file.bytes for file in passage_files)
     packed = job.run_tasks(passage_tasks, partial(write_passages, job.folder, settings), bytes_to_read=size)
+    if not any(file.rows for file in passage_files):
+        raise UserError(
+            "No training pair is left to pack. `pairmill status` shows which job dropped them and why; loosen its settings, or give it more data."
+        )
     mined = (
         {_stem(f.path): storage.join(job.run.job("mine"), f.path) for f in job.manifest("mine").files_of(MINED)}
         if job.recipe.mine
@@ -91,10 +96,13 @@ def execute(job: Job) -> Outcome:
     details: dict[str, Any] = {
         "tokenizer_fingerprint": tokenizer_fingerprint(load_tokenizer(settings.model)[0]),
         "model": settings.model,
+        "packing": settings.packing.model_dump(mode="json"),  # the trainer's prompts come from here
         "evaluation": evaluation,
         "length_edges": list(settings.packing.length_edges),
         "passage_tokens": sum(part.details["tokens"] for part in packed),
         "query_tokens": sum(part.details["tokens"] for part in pairs),
+        # Negatives that came with the source are exported, but not yet trained on (docs/design.md, open ends).
+        "pairs_with_curated_negatives": sum(part.details["curated"] for part in pairs),
         "truncated_passages": sum(part.details["truncated"] for part in packed),
         "truncated_queries": sum(part.details["truncated"] for part in pairs),
     }
@@ -148,7 +156,7 @@ def write_pairs(
     """One pair shard and its mined shard -> packed pairs, rejects, and the exports."""
     url, mined_url = task.payload
     packer = _packer(settings.model_dump_json())
-    truncated, tokens, rows = packer.truncated_queries, 0, 0
+    truncated, tokens, rows, curated = packer.truncated_queries, 0, 0, 0
     passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)
     tally = Tally()
     mined_batches = read_batches(mined_url) if mined_url else None
@@ -156,6 +164,10 @@ def write_pairs(
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards, export:
         for batch in read_batches(url):
             mined = next(mined_batches) if mined_batches else _not_mined(batch, texts)
+            if mined_batches and not mined["pair_id"].equals(batch["pair_id"]):
+                raise JobFailed(
+                    f"{mined_url} holds other pairs than {url}. Delete the run's mine folder and run again."
+                )
             reason = untrained_reason(batch, settings)
             keep = pc.is_null(reason)
             _, rejects = schema.split_rejects(batch, reason)
@@ -163,14 +175,16 @@ def write_pairs(
             queries = packer.pack_queries(trained["query"], trained["symmetric"])
             shards.write(PAIRS, _packed(trained, negatives, queries, passage_lengths, settings))
             shards.write(REJECTS, rejects)
-            export.write(batch, mined, _column(texts, "text"))
+            if settings.export_flagembedding:
+                export.write(batch, mined, _column(texts, "text"))
+            curated += batch.num_rows - batch["negatives"].null_count
             tally.add(batch["source"], "in")
             tally.add(trained["source"], "out")
             tally.add_rejects(rejects)
             tokens += pc.sum(queries.lengths).as_py() or 0
             rows += batch.num_rows
             progress.beat(rows)
-    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated}
+    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated, "curated": curated}
     files = [*shards.files, *export.files]
     return commit_part(folder, task.name, task.fingerprint, files, tally, [PAIRS], details=details)
 

@@ -73,7 +73,7 @@ def load_encoder(settings_json: str) -> "Encoder":
 
 def write_scored(folder: str, settings: ScoreSettings, task: Any, progress: TaskProgress) -> Part:
     url, role, measuring = task.payload
-    measure = partial(measure_relevance, settings)
+    measure = partial(measure_relevance, settings, progress)
     tally, not_scored, rows = Tally(), 0, 0
     with ShardSet(folder, task.name, _SCHEMAS, always=[role]) as shards:
         for batch, measured in with_measurements(folder, task.name, measuring, url, MEASURED, measure):
@@ -95,12 +95,13 @@ def write_scored(folder: str, settings: ScoreSettings, task: Any, progress: Task
     )
 
 
-def measure_relevance(settings: ScoreSettings, batch: pa.RecordBatch) -> pa.RecordBatch:
+def measure_relevance(settings: ScoreSettings, progress: TaskProgress, batch: pa.RecordBatch) -> pa.RecordBatch:
     """PAIR batch -> MEASURED batch: the cosine of query and positive, null where the encoder cannot read a side."""
     readable = readable_rows(batch, settings.reads)
     relevance = np.full(batch.num_rows, np.nan, np.float32)
     if readable.any():
         encoder = load_encoder(settings.encoder.model_dump_json())
+        encoder.on_batch = progress.beat
         rows = batch.filter(pa.array(readable))
         queries = encoder.encode(rows["query"], "query")
         positives = encoder.encode(rows["positive"], "passage")

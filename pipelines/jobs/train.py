@@ -43,7 +43,7 @@ def execute(job: Job) -> Outcome:
         logging.getLogger(__name__).info("%s", event)
 
     card = f"Trained by pairmill on the pairs of run {job.recipe.name!r} (pack fingerprint {finished(job.run, 'pack').fingerprint})."
-    # Other settings or data than the checkpoint's: the recipe changed, and the fingerprint says so; start anew.
+    # Checkpoints of other settings, data or arithmetic are of no use to this run: the trainer says so in the log and starts anew.
     result = train(local_path(job.run.job("pack")), local_path(job.folder), settings, tell, restart=True, card=card)
     training = {key: value for key, value in asdict(result).items() if key != "model_folder"}
     return Outcome([], {"training": training})

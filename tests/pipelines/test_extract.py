@@ -29,3 +29,18 @@ def test_single_files_are_told_apart_by_as_much_of_their_path_as_needed(tmp_path
 def test_packaged_files_are_named_inside_their_package():
     assert identities("package://pipelines/report/*.css") == ["pipelines/report/style.css"]
     assert identities("package://pipelines/report/style.css") == ["pipelines/report/style.css"]
+
+
+def test_two_folders_with_files_of_one_name_lose_none_of_them(tmp_path):
+    make(tmp_path, "a/x.jsonl", "b/x.jsonl", "b/y.jsonl")
+    entry = SourceEntry(
+        source="jsonl", paths=(f"{tmp_path}/a/*.jsonl", f"{tmp_path}/b/*.jsonl", f"{tmp_path}/b/y.jsonl")
+    )
+    assert [identity for identity, _ in input_files(entry)] == ["a/x.jsonl", "b/x.jsonl", "y.jsonl"]
+    assert len({path for _, path in input_files(entry)}) == 3
+
+
+def test_a_relative_pattern_names_files_as_an_absolute_one_does(tmp_path, monkeypatch):
+    make(tmp_path, "data/a/x.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert identities("data/*/*.jsonl") == identities(f"{tmp_path}/data/*/*.jsonl") == ["a/x.jsonl"]

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from filters.duplicates import dedup_key
 from pipelines.jobs import mine
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.recipe import MineSettings
@@ -9,14 +10,20 @@ from pipelines.shards import ShardWriter
 from sources.schema import PAIR, PASSAGE, make_pairs, text_ids
 
 VECTORS = {"q1": [1.0, 0.0], "q2": [0.0, 1.0]}
-# (document, passage, vector): q1's positive is "one"; "one b" is of the same document and nearest of all.
+# (document, query, passage, vector): q1's positives are "one" and, of another document, "one too"; "one b" shares the
+# document of the first and is nearest of all; "One!" says the same as "one"; "q 2" says the same as the query q2.
 ROWS = [
     ("d1", "q1", "one", [0.9, 0.1]),
-    ("d1", None, "one b", [0.99, 0.0]),
+    ("d1", "f1", "one b", [0.99, 0.0]),
     ("d2", "q2", "two", [0.1, 0.9]),
-    ("d3", None, "three", [0.7, 0.3]),
-    ("d4", None, "four", [0.2, 0.1]),
+    ("d3", "f2", "three", [0.7, 0.3]),
+    ("d4", "f3", "four", [0.2, 0.1]),
+    ("d5", "q1", "one too", [0.8, 0.0]),
+    ("d5", "f4", "beside one too", [0.85, 0.0]),
+    ("d6", "f5", "One!", [0.88, 0.1]),
+    ("d7", "f6", "Q2.", [0.0, 0.95]),
 ]
+ASKED = ("q1", "q2")
 
 
 class FixedEncoder:
@@ -30,7 +37,7 @@ class FixedEncoder:
 def mined(tmp_path, monkeypatch):
     monkeypatch.setattr(mine, "load_encoder", lambda _: FixedEncoder())
     pairs, _ = make_pairs(
-        query=[row[1] or f"filler {row[2]}" for row in ROWS],
+        query=[row[1] for row in ROWS],
         positive=[row[2] for row in ROWS],
         kind="title_body",
         source="s",
@@ -39,44 +46,48 @@ def mined(tmp_path, monkeypatch):
     with ShardWriter(str(tmp_path), "pairs", "a", PAIR) as writer:
         writer.write(pairs)
     texts = pa.array([row[2] for row in ROWS])
-    passages = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), text_ids(texts)]
+    passages = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), dedup_key(texts)]
     with ShardWriter(str(tmp_path), PASSAGES, "a", PASSAGE) as writer:
         writer.write(pa.RecordBatch.from_arrays(passages, schema=PASSAGE))
-    files = mine.MemberFiles((f"{tmp_path}/passages/a.parquet",), (f"{tmp_path}/pairs/a.parquet",), "kind", ())
-    members = mine.load_members(files)
-    vectors = np.array([row[3] for row in ROWS], np.float32)
+    np.save(tmp_path / "a.npy", np.array([row[3] for row in ROWS], np.float32))
+    members = mine.MemberFiles((f"{tmp_path}/passages/a.parquet",), (f"{tmp_path}/pairs/a.parquet",), "kind", ())
+    files = mine.CorpusFiles(members, (f"{tmp_path}/a.npy",))
 
     def run(**select):
         settings = MineSettings.model_validate(
-            {"encoder": {"model": "none"}, "select": {"rank_window": [0, 10], **select}}
+            {"encoder": {"model": "none"}, "select": {"rank_window": [0, 20], **select}}
         )
-        queries = pairs.filter(pa.array([row[1] is not None for row in ROWS]))
-        return mine.mine_batch(queries, members, vectors, settings, seed=0)
+        queries = pairs.filter(pa.array([row[1] in ASKED for row in ROWS]))
+        return mine.mine_batch(queries, files, settings, seed=0)
 
     return run
 
 
-def test_a_negative_is_never_the_positive_nor_of_its_document(mined):
-    batch, _, _ = mined(negatives=5, max_share_of_positive=None)
-    assert batch["positive_row"].to_pylist() == [0, 2]
-    assert [sorted(rows) for rows in batch["negative_rows"].to_pylist()] == [[2, 3, 4], [0, 1, 3, 4]]
+def test_a_negative_is_no_positive_of_the_query_nor_of_their_documents_nor_says_the_same(mined):
+    batch, _, _ = mined(negatives=20, max_share_of_positive=None)
+    assert batch["positive_row"].to_pylist() == [0, 2, 5]
+    q1, q2, q1_again = (sorted(rows) for rows in batch["negative_rows"].to_pylist())
+    assert q1 == q1_again == [2, 3, 4, 8]
+    assert q2 == [0, 1, 3, 4, 5, 6, 7]
 
 
-def test_negatives_come_hardest_first_with_their_scores(mined):
+@pytest.mark.parametrize("at_once", [1, 20, 10**6])
+def test_negatives_come_hardest_first_ties_by_row_whatever_the_block(mined, monkeypatch, at_once):
+    monkeypatch.setattr(mine, "CANDIDATES_AT_ONCE", at_once)
     batch, _, _ = mined(negatives=2, max_share_of_positive=None)
-    assert batch["negative_rows"].to_pylist()[0] == [3, 4]
+    assert batch["negative_rows"].to_pylist() == [[3, 4], [3, 0], [3, 4]]
     assert batch["negative_scores"].to_pylist()[0] == pytest.approx([0.7, 0.2])
-    assert batch["positive_score"].to_pylist() == pytest.approx([0.9, 0.9])
+    assert batch["positive_score"].to_pylist() == pytest.approx([0.9, 0.9, 0.8])
 
 
 def test_passages_too_close_to_the_positive_are_left_out_and_counted(mined):
     batch, _, left_out = mined(negatives=5, max_share_of_positive=0.5)
-    assert batch["negative_rows"].to_pylist()[0] == [4, 2]
+    assert batch["negative_rows"].to_pylist()[0] == [4, 2, 8]
     assert sum(left_out.values()) > 0
 
 
 def test_rows_the_encoder_cannot_read_get_no_negatives(mined, monkeypatch):
-    monkeypatch.setattr(mine, "readable_rows", lambda batch, reads: np.array([False, True]))
+    monkeypatch.setattr(mine, "readable_rows", lambda batch, reads: np.arange(batch.num_rows) > 0)
     batch, not_read, _ = mined(negatives=2)
     assert not_read == 1
     assert batch["negative_rows"].to_pylist()[0] == []

@@ -62,3 +62,24 @@ def test_the_shipped_recipes_are_valid():
     recipe = load_recipe("recipes/demo.yaml")
     assert recipe.jobs()[-1] == "report"
     assert yaml.safe_load(dump_recipe(recipe))["name"] == "demo"
+
+
+def test_overrides_reach_presets_and_are_explained_like_the_file():
+    loosened = parse_recipe(GOOD, "r.yaml", {"filter.preset": "none", "dedup.max_pairs_per_query": 3})
+    assert loosened.filter.min_query_characters is None
+    assert loosened.dedup.max_pairs_per_query == 3
+    with pytest.raises(UserError, match="did you mean `preset`"):
+        parse_recipe(GOOD, "r.yaml", {"filter.prest": "none"})
+    with pytest.raises(UserError, match="no setting below"):
+        parse_recipe(GOOD, "r.yaml", {"name.deeper": 1})
+
+
+def test_a_section_with_nothing_behind_it_turns_the_job_on():
+    assert "dedup" in parse_recipe(GOOD.replace("dedup: {}", "dedup:"), "r.yaml").jobs()
+
+
+def test_languages_are_read_in_any_form_and_unknown_ones_refused():
+    score = "score: {encoder: {model: m}, reads: [en, zh-Hant]}\n"
+    assert parse_recipe(GOOD + score, "r.yaml").score.reads == ("eng_Latn", "zho_Hant")
+    with pytest.raises(UserError, match="'klingonese' names no language"):
+        parse_recipe(GOOD + score.replace("zh-Hant", "klingonese"), "r.yaml")

@@ -6,7 +6,13 @@ from pipelines.runner import WORTH_PROCESSES_BYTES, Load, RunnerSettings, check_
 
 @pytest.mark.parametrize(
     ("runner", "reason"),
-    [("DirectRunner", "Prism"), ("SwitchingDirectRunner", "Prism"), ("DaskRunner", "loses data")],
+    [
+        ("DirectRunner", "Prism"),
+        ("direct", "Prism"),
+        ("apache_beam.runners.direct.direct_runner.DirectRunner", "Prism"),
+        ("SwitchingDirectRunner", "Prism"),
+        ("DaskRunner", "loses data"),
+    ],
 )
 def test_runners_known_to_be_wrong_are_refused_with_the_reason(runner, reason):
     with pytest.raises(UserError, match=reason):

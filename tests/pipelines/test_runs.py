@@ -181,6 +181,50 @@ def test_another_threshold_decides_again_without_measuring(finished_run, tmp_pat
     assert all(len(row["query"]) < 35 for row in dropped)
 
 
+def test_a_record_does_not_outlive_the_shard_it_describes(tiny_recipe, tmp_path, monkeypatch):
+    """Settings A, then B killed between its shard and its record, then A again."""
+    only = {"dedup": None, "score": None, "mine": None, "pack": None, "train": None, "evaluate": None}
+    run = tmp_path / "run"
+    recipe = tiny_recipe(**only, filter={"preset": "none", "min_query_characters": 2})
+    run_here(recipe, run)
+    expected = rows_of(run, "filter", "pairs")
+    killed = tiny_recipe(**only, filter={"preset": "none", "min_query_characters": 35})
+    hang = tmp_path / "sitecustomize.py"
+    hang.write_text(
+        "import sys\nif 'pipelines.job_process' in ' '.join(sys.orig_argv) and 'filter' in sys.orig_argv:\n"
+        "    import pipelines.jobs.filter as job\n    import os\n"
+        "    job.commit_part = lambda *args, **kwargs: os._exit(9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(JobFailed):
+        run_here(killed, run)
+    monkeypatch.delenv("PYTHONPATH")
+    run_here(tiny_recipe(**only, filter={"preset": "none", "min_query_characters": 2}), run)
+    assert rows_of(run, "filter", "pairs") == expected
+
+
+def test_a_run_works_from_a_folder_that_has_modules_of_our_names(tiny_recipe, tmp_path):
+    only = {"filter": None, "dedup": None, "score": None, "mine": None, "pack": None, "train": None, "evaluate": None}
+    recipe = tiny_recipe(**only)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    script = Path(sys.executable).with_name("pairmill")
+    command = [str(script), "run", str(recipe), "--run-folder", "run"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_deleted_shard_is_made_again(tiny_recipe, tmp_path):
+    only = {"filter": None, "dedup": None, "score": None, "mine": None, "pack": None, "train": None, "evaluate": None}
+    recipe, run = tiny_recipe(**only), tmp_path / "run"
+    run_here(recipe, run)
+    shard = next((run / "extract" / "pairs").iterdir())
+    content = shard.read_bytes()
+    shard.unlink()
+    assert ("extract", "finished") in run_here(recipe, run)
+    assert shard.read_bytes() == content
+
+
 def test_a_new_input_file_is_extracted_alone(tiny_recipe, tmp_path):
     recipe = tiny_recipe(filter=None, dedup=None, score=None, mine=None, pack=None, train=None, evaluate=None)
     run = tmp_path / "run"

@@ -37,6 +37,10 @@ def write_shards(folder: str) -> list[str]:
     return urls
 
 
+def half_of(batch: pa.RecordBatch, half: int) -> pa.RecordBatch:
+    return batch.filter(pa.array(np.arange(batch.num_rows) % 2 == half))
+
+
 def write_summary(folder: str, partition: tuple[int, pa.Table]) -> None:
     number, table = partition
     rows = sorted(zip(table["position"].to_pylist(), table["key"].to_pylist(), strict=True))
@@ -50,8 +54,10 @@ def test_exchange_brings_every_row_to_its_partition_whatever_the_way(tmp_path, m
     out.mkdir()
 
     def build(pipeline):
-        exchange = Exchange(hash_partition("key", 4), 4, str(tmp_path / "spill") if spill else None)
-        _ = pipeline | ReadShards(urls, ["key"], str(tmp_path)) | exchange | beam.Map(partial(write_summary, out))
+        exchange = Exchange(hash_partition("key", 4), str(tmp_path / "spill") if spill else None, str(tmp_path))
+        batches = pipeline | ReadShards(urls, ["key"], str(tmp_path))
+        even, odd = (batches | f"half {half}" >> beam.Map(half_of, half) for half in (0, 1))
+        _ = (even, odd) | exchange | beam.Map(partial(write_summary, out))
 
     run_pipeline(RunnerSettings(mode=mode, workers=2), Load(3, 0), "test", build)
     rows = [line.split() for file in sorted(out.iterdir()) for line in file.read_text().splitlines()]

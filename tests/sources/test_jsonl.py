@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sources.catalogue import load_source
 from sources.json_array import ArrayReader
-from sources.reading import LongRecord
-from sources.source import SourceError
+from sources.reading import LongRecord, RecordBlock
+from sources.source import SourceError, Split
 from tests.sources.reading_all import Everything, write
 
 
@@ -113,9 +114,75 @@ def test_null_is_an_empty_text_and_an_absent_optional_field_is_nothing(tmp_path:
 
 
 def test_a_field_that_no_record_has_fails_early_and_lists_those_found(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", jsonl(*[{"question": "q", "answer": {"text": "a"}}] * 3))
+    path = write(tmp_path / "a.jsonl", jsonl(*[{"question": "q", "answer": {"text": "a"}}] * 1000))
     with pytest.raises(SourceError, match=r"no field 'query'; found are 'question', 'answer\.text'"):
         Everything("jsonl", path)
+
+
+def test_a_few_records_without_the_field_are_bad_records_and_no_wrong_name(tmp_path: Path) -> None:
+    found = Everything("jsonl", write(tmp_path / "a.jsonl", jsonl(*[{"question": "q"}] * 999)))
+    assert [reason for _, _, reason in found.reasons] == ["missing_field"] * 999
+    assert found.records == 999
+
+
+def test_a_later_split_of_bad_records_only_is_quarantined(tmp_path: Path) -> None:
+    good, bad = jsonl(*numbered(2000)), jsonl(*[{"question": "q"}] * 2000)
+    found = Everything("jsonl", write(tmp_path / "a.jsonl", good + bad), len(bad) // 2)
+    assert len(found.splits) > 2
+    assert (len(found.pairs), len(found.quarantine), found.records) == (2000, 2000, 4000)
+
+
+def test_lists_of_queries_and_lists_of_positives_may_be_mixed(tmp_path: Path) -> None:
+    records = [
+        {"query": ["a", "b"], "positive": "1", "url": "x"},
+        {"query": "c", "positive": ["2", "3"], "url": "y"},
+        {"query": "d", "positive": "4", "url": "z"},
+        {"query": [], "positive": "5", "url": "u"},
+        {"query": "e", "positive": [], "url": "v"},
+        {"query": ["f"], "positive": "6", "url": "w"},
+    ]
+    found = Everything("jsonl", write(tmp_path / "a.jsonl", jsonl(*records)), url="url")
+    assert [(pair["query"], pair["positive"], pair["url"]) for pair in found.pairs] == [
+        ("a", "1", "x"),
+        ("b", "1", "x"),
+        ("c", "2", "y"),
+        ("c", "3", "y"),
+        ("d", "4", "z"),
+        ("f", "6", "w"),
+    ]
+    assert [(row["query"], row["positive"], row["url"], row["reason"]) for row in found.rejects] == [
+        ("", "5", "u", "empty_query"),
+        ("e", "", "v", "empty_positive"),
+    ]
+
+
+def test_labels_are_numbers_that_a_float32_holds_and_nothing_else(tmp_path: Path) -> None:
+    labels = [1, 0.5, True, False, 1e300, -1e39, "2", None]
+    records = [{"query": f"q{index}", "positive": "p", "score": label} for index, label in enumerate(labels)]
+    found = Everything("jsonl", write(tmp_path / "a.jsonl", jsonl(*records)), label_field="score")
+    assert [pair["label"] for pair in found.pairs] == [1.0, 0.5, None, None, None, None, None, None]
+
+
+def test_document_ids_start_with_the_name_that_a_split_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "part-0.jsonl.gz", gzip.compress(jsonl(*numbered(1)).encode()))
+    chosen = load_source("jsonl").Settings()
+
+    def ids(name: str | None) -> list[str]:
+        steps = load_source("jsonl").read(Split(str(path), name=name), chosen)
+        return [str(one) for step in steps for one in step.pairs["document_id"]]
+
+    assert ids("a/part-0.jsonl.gz") == ["a/part-0.jsonl:0"]
+    assert ids(None) == ["part-0.jsonl:0"]
+
+
+def test_an_array_of_many_short_elements_takes_bounded_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", "[" + "0," * 1_000_000 + "0]")
+    tracemalloc.start()
+    rows = sum(len(block.offsets) for block in ArrayReader(str(path), 1000) if isinstance(block, RecordBlock))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 1_000_001
+    assert peak < 80 << 20
 
 
 def test_unknown_kinds_and_settings_are_refused() -> None:

@@ -1,8 +1,10 @@
 """Language codes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sources.languages import language_code, same_language
+from sources.languages import _code_of_tag, language_code
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,15 @@ def test_any_tag_becomes_one_code(tag: str, code: str) -> None:
     assert language_code(tag) == code
 
 
-def test_languages_agree_script_aside_and_the_unknown_with_nothing() -> None:
-    assert same_language("zho_Hans", "zho_Hant")
-    assert not same_language("eng_Latn", "deu_Latn")
-    assert not same_language("und", "und")
+def test_a_text_where_a_tag_should_be_is_unknown_and_is_not_kept() -> None:
+    before = _code_of_tag.cache_info().currsize
+    assert language_code("en-" + "a" * 33) == "und"
+    assert language_code("x" * 1_000_000) == "und"
+    assert language_code("en" + " " * 50) == "eng_Latn"
+    assert _code_of_tag.cache_info().currsize <= before + 1
+    assert _code_of_tag.cache_info().maxsize == 65_536
+
+
+@given(st.text(max_size=36))
+def test_any_text_gives_a_code(text: str) -> None:
+    assert language_code(text)

@@ -1,14 +1,24 @@
 """TSV, CSV and Parquet."""
 
 import bz2
+import csv
 import gzip
+import io
+import random
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from sources.source import SourceError
+from sources.catalogue import load_source
+from sources.quoted_rows import QuotedRowReader
+from sources.reading import RecordBlock
+from sources.source import SourceError, Split
 from tests.sources.reading_all import Everything, write
 
 
@@ -60,11 +70,128 @@ def test_exactly_the_bad_rows_are_quarantined(tmp_path: Path) -> None:
     assert found.records == 7
 
 
-def test_a_quote_that_never_closes_is_one_bad_row(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", 'query,positive\na,b\n"c,d\ne,f\n')
+@pytest.mark.parametrize("longest", [16 << 20, 20])
+def test_a_quote_that_never_closes_costs_its_line_only(tmp_path: Path, longest: int) -> None:
+    path = write(tmp_path / "a.csv", 'query,positive\na,b\n"c,d\ne,f\ng,h\ni,j\nk,l\nm,n\n')
+    found = Everything("table", path, max_line_bytes=longest)
+    assert found.sides == [("a", "b"), ("e", "f"), ("g", "h"), ("i", "j"), ("k", "l"), ("m", "n")]
+    assert found.reasons == [("row", 3, "invalid_csv")]
+    assert found.records == 7
+
+
+def test_quotes_inside_of_cells_are_characters(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'query,positive\n5" disk,a floppy\nfoo,bar\nbaz,7" reel\nlast,row\n')
     found = Everything("table", path)
-    assert found.sides == [("a", "b")]
-    assert [reason for _, _, reason in found.reasons] == ["invalid_csv"]
+    assert found.sides == [('5" disk', "a floppy"), ("foo", "bar"), ("baz", '7" reel'), ("last", "row")]
+    assert found.records == 4
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv"])
+def test_blank_rows_are_none(tmp_path: Path, ending: str) -> None:
+    text = "query,positive\n\na,b\n\r\nc,d\n\n".replace(",", "," if ending == "csv" else "\t")
+    found = Everything("table", write(tmp_path / f"a.{ending}", text))
+    assert found.sides == [("a", "b"), ("c", "d")]
+    assert (found.records, found.rejects) == (2, [])
+    assert [pair["document_id"].split(":")[1] for pair in found.pairs] == ["16", "22"]
+
+
+def test_a_lone_carriage_return_loses_no_row_in_silence(tmp_path: Path) -> None:
+    found = Everything("table", write(tmp_path / "a.csv", "query,positive\na,b\rc,d\ne,f\n"))
+    assert found.sides == [("e", "f")]
+    assert found.reasons == [("row", 2, "invalid_csv")]
+
+
+def test_a_row_longer_than_the_limit_is_one_bad_row(tmp_path: Path) -> None:
+    cell = "\n".join(["word"] * 20)
+    found = Everything("table", write(tmp_path / "a.csv", f'query,positive\na,"{cell}"\nb,c\n'), max_line_bytes=60)
+    assert found.sides == [("b", "c")]
+    assert found.reasons == [("row", 2, "line_too_long")]
+
+
+def rows_by_pythons_csv(text: str) -> tuple[list[list[str]], int]:
+    """The rows that Python's csv reads, and how many it cannot; an irregular row counts line by line."""
+    good: list[list[str]] = []
+    bad = 0
+    lines = io.StringIO(text, newline="\n").readlines()
+    loose = csv.reader(iter(lines))
+    begin = 0
+    for _ in loose:
+        part, begin = lines[begin : loose.line_num], loose.line_num
+        for piece in ["".join(part)] if strictly("".join(part)) else part:
+            if piece.strip():
+                cells = strictly(piece)
+                good += [cells] if cells and len(cells) == 2 else []
+                bad += not (cells and len(cells) == 2)
+    return good, bad
+
+
+def strictly(row: str) -> list[str] | None:
+    try:
+        return next(csv.reader(io.StringIO(row, newline=""), strict=True), [])
+    except csv.Error:
+        return None
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(
+        st.sampled_from(['"', '"', ",", ",", "a", "b", "\n", "\n", "\r\n", " ", '""', 'a,"', '",b\n']), max_size=40
+    ),
+    block=st.sampled_from([5, 64, 4 << 20]),
+)
+def test_stray_quotes_or_not_the_rows_are_those_of_pythons_csv(
+    tmp_path: Path, pieces: list[str], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.reading.CHUNK", block)
+    text = "".join(pieces)
+    path = write(tmp_path / "a.csv", text)
+    reader = QuotedRowReader(Split(str(path)), ",", block=block)
+    rows = [row for part in reader if isinstance(part, RecordBlock) for row in cut(part)]
+    assert b"".join(rows) == text.encode()
+    good, bad = rows_by_pythons_csv(text)
+    found = Everything("table", write(tmp_path / "b.csv", "query,positive\n" + text))
+    assert found.records == len(good) + bad == len(found.pairs) + len(found.rejects) + len(found.quarantine)
+    tidy = [tuple(" ".join(cell.split()) for cell in row) for row in good]
+    assert found.sides == [row for row in tidy if row[0] and row[1] and row[0] != row[1]]
+
+
+def cut(block: RecordBlock) -> list[bytes]:
+    bounds = [*(block.offsets - block.offsets[0]).tolist(), len(block.data)]
+    return [block.data[begin:end] for begin, end in pairwise(bounds)]
+
+
+@pytest.mark.parametrize("line", ['a",b,"c\n', '"a\n', '",\n', '"""\n', 'x,"""\n', '""a"\n', '"a""\n', '"\r\r\n'])
+def test_hostile_quotes_take_linear_time(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path / "a.csv", line * (2_000_000 // len(line)))
+    begin = time.process_time()
+    size = sum(len(part.data) for part in QuotedRowReader(Split(str(path)), ",") if isinstance(part, RecordBlock))
+    assert size == path.stat().st_size
+    assert time.process_time() - begin < 4
+
+
+def test_a_header_that_is_no_csv_is_named_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"a\.csv: the first row is no row of CSV .*quoting: false"):
+        Everything("table", write(tmp_path / "a.csv", '"query" x,positive\na,b\n'))
+
+
+def test_labels_that_a_float32_does_not_hold_are_null(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "query\tpositive\tn\na\tb\t1e39\nc\td\t2\ne\tf\ttrue\ng\th\t-1e999\n")
+    assert [pair["label"] for pair in Everything("table", path, label_field="n").pairs] == [None, 2.0, None, None]
+    numbers = pa.array([1e300, float("nan"), float("-inf"), 3.0, None])
+    table = pa.table({"query": [*"abcde"], "positive": ["p"] * 5, "n": numbers})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = Everything("table", tmp_path / "a.parquet", label_field="n")
+    assert [pair["label"] for pair in found.pairs] == [None, None, None, 3.0, None]
+
+
+def test_document_ids_start_with_the_name_that_a_split_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "query\tpositive\na\tb\n")
+    pq.write_table(pa.table({"query": ["a"], "positive": ["b"]}), tmp_path / "a.parquet")
+    source = load_source("table")
+    for file, place in ((path, 15), (tmp_path / "a.parquet", 0)):
+        split = Split(str(file), name=f"x/{file.name}")
+        ids = [str(one) for step in source.read(split, source.Settings()) for one in step.pairs["document_id"]]
+        assert ids == [f"x/{file.name}:{place}"]
 
 
 def test_an_empty_cell_is_a_reject(tmp_path: Path) -> None:
@@ -131,6 +258,73 @@ def test_a_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> None:
     pq.write_table(pa.table({"query": [1], "positive": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="column 'query' is of type int64"):
         Everything("table", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("labels", [pa.array([[1.0]]), pa.array([True]), pa.array([{"a": 1}])])
+def test_a_label_column_of_another_type_is_an_error_and_no_damage(tmp_path: Path, labels: pa.Array) -> None:
+    pq.write_table(pa.table({"query": ["q"], "positive": ["p"], "n": labels}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="label column 'n' is of type"):
+        Everything("table", tmp_path / "a.parquet", label_field="n")
+    with pytest.raises(SourceError, match="id column 'n' is of type"):
+        pq.write_table(pa.table({"query": ["q"], "positive": ["p"], "n": [[1]]}), tmp_path / "b.parquet")
+        Everything("table", tmp_path / "b.parquet", document_id="n")
+
+
+def test_an_error_of_ours_is_no_damage_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"query": ["q"], "positive": ["p"]}), tmp_path / "a.parquet")
+
+    def fail(*_: object) -> None:
+        raise pa.ArrowInvalid("ours")
+
+    monkeypatch.setattr("sources.table.map_columns", fail)
+    with pytest.raises(pa.ArrowInvalid, match="ours"):
+        Everything("table", tmp_path / "a.parquet")
+
+
+def test_a_damaged_row_group_counts_all_its_rows(tmp_path: Path) -> None:
+    texts = [random.Random(row).randbytes(100).hex() for row in range(300)]
+    table = pa.table({"query": [f"q{row}" for row in range(300)], "positive": texts})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=100, use_dictionary=False)
+    place = pq.ParquetFile(path).metadata.row_group(1).column(1).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[place : place + 5000] = b"\xff" * 5000
+    path.write_bytes(data)
+    source = load_source("table")
+    steps = list(source.read(Split(str(path)), source.Settings()))
+    assert sum(step.pairs.num_rows for step in steps) == 200
+    assert sum(step.records for step in steps) == 300
+    assert sum(step.quarantine.num_rows + step.lost for step in steps) == 100
+    (bad,) = [row for step in steps for row in step.quarantine.to_pylist()]
+    assert (bad["position"], bad["reason"]) == (101, "corrupt_file")
+    assert "100 rows are lost" in bad["excerpt"]
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_long_text_repeated_in_a_dictionary_comes_in_small_steps(tmp_path: Path, dictionary: bool) -> None:
+    texts = ["x" * 100_000 if row % 2 else "short" for row in range(600)]
+    table = pa.table({"query": [f"q{row}" for row in range(600)], "positive": texts, "neg": [[text] for text in texts]})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=dictionary, compression="zstd")
+    source = load_source("table")
+    largest = rows = 0
+    for step in source.read(Split(str(tmp_path / "a.parquet")), source.Settings(negatives="neg")):
+        largest, rows = max(largest, step.pairs.nbytes), rows + step.pairs.num_rows
+    assert rows == 600
+    assert largest < 10 << 20
+
+
+def test_texts_of_parquet_that_are_too_long_or_no_utf8_are_quarantined(tmp_path: Path) -> None:
+    raw = pa.array([b"a", b"b\xff", b"c", b"d"])
+    texts = pa.StringArray.from_buffers(4, *raw.buffers()[1:])
+    table = pa.table({"query": texts, "positive": ["p", "p", "p" * 500, "p"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = Everything("table", tmp_path / "a.parquet", max_line_bytes=400)
+    assert [(pair["query"], pair["document_id"]) for pair in found.pairs] == [
+        ("a", "a.parquet:0"),
+        ("d", "a.parquet:3"),
+    ]
+    assert found.reasons == [("row", 2, "invalid_utf8"), ("row", 3, "line_too_long")]
+    assert found.records == 4
 
 
 def test_a_truncated_parquet_file_is_one_quarantine_row(tmp_path: Path) -> None:

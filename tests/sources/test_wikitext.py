@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.wikitext import plain_text, sections
+from sources.wikitext import sections, unescape_entities
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from sources.wikitext import plain_text, sections
         ("a<!-- hidden -->b", "ab"),
         ("[[File:A.jpg|thumb|A [[cat]] on a [[mat|rug]]]]After", "After"),
         ("[[Datei:A.jpg]]a[[Kategorie:B]]b[[fr:Page]]c [[:Category:D]]", "abc Category:D"),
-        ("x\n{| class=wikitable\n|-\n| a || {{b}}\n|}\ny", "x\n\ny"),
+        ("x\n{| class=wikitable\n|-\n| a || {{b}}\n|}\ny", "x\ny"),
         ("a {{lang|fr|mot}} b {{nowrap|c d}} {{convert|5|km|mi}}", "a mot b c d 5 km"),
         ("H<sub>2</sub>O&nbsp;&ndash; water", "H2O – water"),
         ("Name ({{IPA|x}}; {{lang-la}}), born", "Name, born"),
@@ -34,7 +34,20 @@ from sources.wikitext import plain_text, sections
     ],
 )
 def test_markup_goes_and_words_stay(wikitext: str, text: str) -> None:
-    assert plain_text(wikitext) == text
+    assert " ".join(section.text for section in sections(wikitext)) == text
+
+
+@pytest.mark.parametrize("number", ["&#" + "9" * 5000 + ";", "&#x" + "F" * 5000 + ";", "&#99999999;"])
+def test_a_number_beyond_all_characters_is_the_replacement_character(number: str) -> None:
+    assert unescape_entities(f"a{number}b &amp; &#65;") == "a\ufffdb & A"
+    (section,) = sections(f"word {number} &#x41;")
+    assert section.text == "word \ufffd A"
+
+
+@pytest.mark.parametrize("wikitext", ["[}}[]][", "[()[a]()]", "'()'a'()'", "[()[''"])
+def test_holes_that_close_leave_no_marks_behind(wikitext: str) -> None:
+    text = "".join(section.text for section in sections(wikitext + " some words"))
+    assert not any(mark in text for mark in ("[[", "]]", "''"))
 
 
 def test_sections_know_the_headings_above_them_and_hold_their_own_text_only() -> None:

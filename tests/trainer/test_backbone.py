@@ -162,6 +162,45 @@ def test_a_folder_that_will_not_do_is_refused_with_the_reason(tmp_path, damage, 
         load_backbone(str(tmp_path))
 
 
+@pytest.mark.parametrize("path", ["../outside", "..", "1_Pooling/../../outside", "link", None])
+@pytest.mark.parametrize("kind", ["Transformer", "Pooling", "Normalize"])
+def test_a_module_path_that_leads_out_of_the_folder_is_refused(tmp_path, path, kind):
+    # What lies outside would do: only the way there is wrong. None stands for its absolute path.
+    outside = as_sentence_transformer(tiny_bert(tmp_path / "outside"), {"pooling_mode": "mean"})
+    write(outside / "config.json", json.loads((outside / "config.json").read_text()) | {"pooling_mode": "mean"})
+    folder = as_sentence_transformer(tiny_bert(tmp_path / "inside"), {"pooling_mode": "mean"})
+    (folder / "link").symlink_to(outside, target_is_directory=True)
+    modules = json.loads((folder / "modules.json").read_text())
+    for module in modules:
+        if module["type"].endswith(kind):
+            module["path"] = path or str(outside)
+    write(folder / "modules.json", modules)
+    for use in (load_backbone, load_tokenizer, model_fingerprint):
+        with pytest.raises(
+            ModelFolderError, match=r"modules\.json names the module path .* leads out of the model folder"
+        ):
+            use(str(folder))
+
+
+def test_modules_that_are_no_objects_are_refused(tmp_path):
+    write(tiny_bert(tmp_path) / "modules.json", ["Transformer"])
+    for use in (load_backbone, model_fingerprint):
+        with pytest.raises(ModelFolderError, match="every module must be a JSON object, found 'Transformer'"):
+            use(str(tmp_path))
+
+
+def test_a_model_folder_reached_by_a_link_and_modules_in_folders_of_it_are_used(tmp_path):
+    folder = as_sentence_transformer(tiny_bert(tmp_path / "model" / "0_Transformer"), {"pooling_mode": "mean"})
+    for name in ("modules.json", "1_Pooling"):
+        (folder / name).rename(folder.parent / name)
+    modules = json.loads((folder.parent / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    write(folder.parent / "modules.json", modules)
+    (tmp_path / "link").symlink_to(folder.parent, target_is_directory=True)
+    assert load_backbone(str(tmp_path / "link")).pooling == "mean"
+    assert model_fingerprint(str(tmp_path / "link")) == model_fingerprint(str(folder.parent))
+
+
 def test_a_tokenizer_larger_than_the_embeddings_is_refused(tmp_path):
     folder = tiny_bert(tmp_path)
     loaded = load_backbone(str(folder))

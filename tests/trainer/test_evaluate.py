@@ -17,6 +17,7 @@ from trainer.evaluate import (
     write_metrics,
 )
 
+PLUM = b'{"_id": "d", "text": "plum"}\n'
 METRICS = ("ndcg@10", "mrr@10", "recall@100")
 
 
@@ -34,6 +35,11 @@ def beir_folder(folder, corpus, queries, qrels, name="qrels/test.tsv"):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{d}\t{s}\n" for q, d, s in qrels))
     return folder
+
+
+def gzip_corpus(folder, content, damage=lambda packed: packed):
+    (folder / "corpus.jsonl").unlink()
+    (folder / "corpus.jsonl.gz").write_bytes(damage(gzip.compress(content)))
 
 
 def judged(documents, relevance, kinds=None, languages=None):
@@ -164,6 +170,22 @@ def test_gzipped_files_and_a_split_named_in_the_files_are_read(tmp_path):
         (lambda folder: (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq d 1\n"), "line 2"),
         (lambda folder: (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n"), "judges nothing"),
         (lambda folder: (folder / "corpus.jsonl").write_text(""), "holds nothing"),
+        (
+            lambda folder: (folder / "corpus.jsonl").write_bytes(PLUM + b'{"_id": "\xff"}\n'),
+            "corpus.jsonl, line 2, is not UTF-8",
+        ),
+        (
+            lambda folder: (folder / "qrels/test.tsv").write_bytes(b"q\td\t1\n\xe9\td\t1\n"),
+            "test.tsv, line 2, is not UTF-8",
+        ),
+        (lambda folder: gzip_corpus(folder, PLUM + b"\xff\n"), "corpus.jsonl.gz, line 2, is not UTF-8"),
+        (
+            lambda folder: gzip_corpus(folder, PLUM, lambda packed: packed[:-9]),
+            "corpus.jsonl.gz cannot be .* cut short",
+        ),
+        (lambda folder: gzip_corpus(folder, PLUM, lambda packed: packed[:-8] + bytes(8)), "after line 1 .*damaged"),
+        (lambda folder: gzip_corpus(folder, PLUM, lambda packed: packed[:10] + b"\xff" * 20), "after line 0 .*damaged"),
+        (lambda folder: gzip_corpus(folder, PLUM, lambda _: b"plain text"), "after line 0 .*damaged"),
     ],
 )
 def test_a_damaged_folder_is_refused_with_file_and_line(tmp_path, damage, message):

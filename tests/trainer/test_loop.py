@@ -20,8 +20,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from trainer import backbone
 from trainer.backbone import tokenizer_fingerprint
 from trainer.batch_plan import BatchPlanError
+from trainer.checkpoint import remove_old_checkpoints
 from trainer.loop import TrainingError, TrainingStopped, TrainSettings, learning_rate, train
 from trainer.packing import Packer, PackingSettings, pack_pairs
 from trainer.training_data import TrainingData, TrainingDataError
@@ -228,6 +230,66 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(model, data, uni
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000010", "step-000012"]
 
 
+def test_a_damaged_checkpoint_does_not_push_out_the_one_written_before_its_step(model, data, uninterrupted, tmp_path):
+    settings = settings_for(model, keep_checkpoints=1)
+    checkpoints = tmp_path / "checkpoints"
+    with pytest.raises(Stop):
+        train(data, tmp_path, settings, stop_after(7))
+    damaged = Path(shutil.copytree(checkpoints / "step-000005", checkpoints / "step-000010"))
+    (damaged / "model.safetensors").write_bytes(b"damaged")
+
+    def sigterm_at_7(line: dict) -> None:
+        if line["step"] == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(TrainingStopped):
+        train(data, tmp_path, settings, sigterm_at_7)
+    assert [path.name for path in checkpoints.iterdir()] == ["step-000007"]
+    assert train(data, tmp_path, settings).resumed_from == 7
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+def test_checkpoints_of_later_steps_go_before_the_older_ones_are_counted(tmp_path):
+    for step in (5, 10, 15, 20, 25):
+        (tmp_path / f"step-{step:06d}").mkdir()
+    remove_old_checkpoints(tmp_path, 15, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000010", "step-000015"]
+
+
+def test_a_run_whose_auto_precision_comes_out_otherwise_here_is_not_resumed_silently(
+    model, data, tmp_path, monkeypatch, caplog
+):
+    settings = settings_for(model, precision="auto")
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: True)
+    with pytest.raises(Stop):
+        train(data, tmp_path, settings, stop_after(7))
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    message = (
+        r"differs from this one in the dtype it computes in \(torch.bfloat16 there, torch.float32 here\)\. "
+        r"Undo the change \(set precision bf16\) to go on with that run, .* or restart"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(data, tmp_path, settings)
+    # What the message says to do is enough.
+    with pytest.raises(Stop):
+        train(data, tmp_path, settings_for(model, precision="bf16"), stop_after(8))
+    assert train(data, tmp_path, settings, restart=True).resumed_from == 0
+    assert "torch.bfloat16 there, torch.float32 here). Its checkpoints are removed" in caplog.text
+
+
+def test_a_run_on_another_kind_of_device_is_not_resumed(model, data, uninterrupted, tmp_path, monkeypatch):
+    output = Path(shutil.copytree(uninterrupted, tmp_path / "out"))
+    chosen = (torch.device("cuda", 0), torch.float16)
+    monkeypatch.setattr(backbone, "choose_device_and_dtype", lambda *_: chosen)
+    message = (
+        r"in the dtype it computes in \(torch.float32 there, torch.float16 here\), the device it computes on "
+        r"\(cpu there, cuda here\)\. Undo the change \(set precision fp32 and device cpu\)"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(data, output, settings_for(model, device="auto", precision="auto"))
+
+
 def test_a_finished_run_has_nothing_left_to_do(model, data, uninterrupted, tmp_path):
     output = Path(shutil.copytree(uninterrupted, tmp_path / "out"))
     result = train(data, output, settings_for(model))
@@ -287,6 +349,40 @@ def test_the_learning_rate_rises_to_its_highest_and_falls_towards_zero():
 def test_the_instruction_the_queries_were_packed_with_is_the_model_s_prompt(uninterrupted):
     config = json.loads((uninterrupted / "model" / "config_sentence_transformers.json").read_text())
     assert config["prompts"] == {"query": "find: ", "document": ""}
+
+
+def with_prompts(model: Path, folder: Path) -> str:
+    """A copy of `model` that has prompts, as E5 has."""
+    shutil.copytree(model, folder)
+    prompts = {"prompts": {"query": "query: ", "document": "passage: "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("packing", "query", "passage"),
+    [
+        (PackingSettings().model_dump(mode="json"), "", ""),
+        (PackingSettings(query_instruction="find: ").model_dump(mode="json"), "find: ", ""),
+        (PackingSettings(passage_instruction="text: ").model_dump(mode="json"), "", "text: "),
+    ],
+)
+def test_the_exported_prompts_are_those_trained_with_also_where_the_base_model_has_others(
+    own_data, model, tmp_path, packing, query, passage
+):
+    base = with_prompts(model, tmp_path / "e5")
+    write_manifest(own_data, None, packing)
+    exported = train(own_data, tmp_path / "out", settings_for(Path(base), steps=1)).model_folder
+    config = json.loads((exported / "config_sentence_transformers.json").read_text())
+    assert config["prompts"] == {"query": query, "document": passage}
+    assert backbone.load_backbone(str(exported)).prompts == {"query": query, "passage": passage}
+
+
+def test_data_that_say_nothing_of_their_packing_leave_the_base_model_its_prompts(own_data, model, tmp_path):
+    (own_data / "_MANIFEST.json").unlink()
+    base = with_prompts(model, tmp_path / "e5")
+    exported = train(own_data, tmp_path / "out", settings_for(Path(base), steps=1)).model_folder
+    assert backbone.load_backbone(str(exported)).prompts == {"query": "query: ", "passage": "passage: "}
 
 
 def test_a_loss_that_is_no_number_is_an_error_that_names_step_and_pairs(model, data, tmp_path):

@@ -88,13 +88,21 @@ def test_the_own_positive_cannot_be_forbidden():
     assert float(loss_of(queries, passages, 0.1, np.eye(3, dtype=bool))) == float(loss_of(queries, passages, 0.1))
 
 
-def test_a_forbidden_passage_gets_no_gradient():
-    queries, passages = torch.tensor(embeddings(2, 1)), torch.tensor(embeddings(4, 2), requires_grad=True)
-    forbidden = torch.zeros(2, 4, dtype=torch.bool)
-    forbidden[:, 3] = True
-    info_nce(queries, passages, 0.1, forbidden).backward()
-    assert torch.all(passages.grad[3] == 0)
-    assert torch.all(passages.grad[1].abs().sum() > 0)
+def test_a_forbidden_passage_gets_no_gradient_and_every_other_row_that_of_its_share_of_the_softmax():
+    queries, passages = embeddings(2, 1), embeddings(4, 2)
+    tensor = torch.tensor(passages, requires_grad=True)
+    # Passage 3 is forbidden to both queries, passage 1 to the second one; passages 0 and 2 are the positives.
+    forbidden = np.array([[False, False, False, True], [False, True, False, True]])
+    info_nce(torch.tensor(queries), tensor, 0.5, torch.tensor(forbidden)).backward()
+    weights = np.where(forbidden, 0.0, np.exp(queries @ passages.T / 0.5))
+    weights /= weights.sum(axis=1, keepdims=True)
+    # d loss / d e_p = sum over queries of (softmax - 1 for the own positive) * e_q / temperature, averaged over 2 queries
+    expected = (weights - [[1, 0, 0, 0], [0, 0, 1, 0]]).T @ queries / 0.5 / 2
+    assert tensor.grad.numpy() == pytest.approx(expected, abs=1e-6)
+    assert (tensor.grad != 0).all(dim=1).tolist() == [True, True, True, False]
+    assert (tensor.grad[3] == 0).all()
+    # Of passage 1 the first query alone asks: its gradient lies along that query.
+    assert tensor.grad[1].numpy() == pytest.approx(weights[0, 1] * queries[0], abs=1e-6)
 
 
 def test_the_gradient_is_that_of_the_formula_by_finite_differences():

@@ -44,15 +44,39 @@ def test_ranks_are_counted_after_excluded_rows_are_taken_out():
     assert found.dropped == {"excluded": 2, "outside_window": 1, "not_needed": 0}
 
 
-def test_a_candidate_at_95_percent_of_the_positive_is_dropped_and_one_below_is_kept():
-    found = choose([[1, 2, 3]], [[0.75, 0.5, 0.25]], [1.0], NONE_EXCLUDED, max_share_of_positive=0.5)
+@pytest.mark.parametrize(
+    ("share", "positive", "scores"),
+    [
+        (0.5, 1.0, [0.75, 0.5, 0.25]),
+        (0.95, 0.8, [0.79, 0.761, 0.759]),  # ceiling 0.76
+        (0.95, 20.0, [19.5, 19.0, 18.99]),  # ceiling 19, which float32 holds exactly: at it is not under it
+    ],
+)
+def test_a_candidate_at_the_share_of_the_positive_is_dropped_and_one_below_is_kept(share, positive, scores):
+    found = choose([[1, 2, 3]], [scores], [positive], NONE_EXCLUDED, max_share_of_positive=share)
     assert found.rows.tolist() == [3]
     assert found.dropped["above_share_of_positive"] == 2
 
 
-def test_the_ceiling_stays_below_a_positive_whose_score_is_negative():
-    # the positive has -0.5: the ceiling is -0.5 - 0.5 * 0.5 = -0.75; the bare product -0.25 would let everything through
-    found = choose([[1, 2, 3]], [[-0.25, -0.6, -0.8]], [-0.5], NONE_EXCLUDED, max_share_of_positive=0.5)
+def test_the_share_is_95_percent_unless_told_otherwise():
+    found = choose(
+        [[1, 2]], [[0.761, 0.759]], [0.8], NONE_EXCLUDED,
+        max_share_of_positive=NegativeSettings().max_share_of_positive,
+    )  # fmt: skip
+    assert found.rows.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("share", "positive", "scores"),
+    [
+        # the ceiling is -0.5 - 0.5 * 0.5 = -0.75; the bare product -0.25 would let everything through
+        (0.5, -0.5, [-0.25, -0.6, -0.8]),
+        (0.95, -0.8, [-0.77, -0.839, -0.841]),  # ceiling -0.8 - 0.05 * 0.8 = -0.84, the bare product -0.76
+        (0.95, -20.0, [-20.5, -21.0, -21.01]),  # ceiling -21
+    ],
+)
+def test_the_ceiling_stays_below_a_positive_whose_score_is_negative(share, positive, scores):
+    found = choose([[1, 2, 3]], [scores], [positive], NONE_EXCLUDED, max_share_of_positive=share)
     assert found.rows.tolist() == [3]
 
 
@@ -145,7 +169,7 @@ def test_the_vectorised_choice_is_that_of_a_plain_loop(data):
     chosen = NegativeSettings(
         rank_window=(low, low + data.draw(st.integers(1, 10))),
         negatives=data.draw(st.integers(1, 5)),
-        max_share_of_positive=data.draw(st.sampled_from([0.5, 0.75, 1.0])),
+        max_share_of_positive=data.draw(st.sampled_from([0.5, 0.75, 0.95, 1.0])),
         margin=data.draw(st.sampled_from([None, 0.25])),
     )
     ids = np.arange(queries)
