@@ -10,7 +10,7 @@ demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

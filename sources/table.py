@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from sources.source import Extracted, Source, SourceError, Split, extracted
 NAME: Final = "table"
 STEP_BYTES: Final = 8 << 20  # of the texts of one step of Parquet, written out: a row beyond it comes alone
 Counts = npt.NDArray[np.int64]  # a number for each row
-BATCH: Final = 1024  # most rows of Parquet decoded at a time
+DECODED: Final = 256 << 20  # bytes that rows of Parquet decoded at once may take in a row group of one long text
 
 
 class TableSettings(FieldSettings):
@@ -43,7 +43,9 @@ class TableSettings(FieldSettings):
 
     header: bool = Field(True, description="whether the first row names the columns; without it, number them from 0")
     column_names: tuple[str, ...] | None = Field(None, description="names of the columns of a file without header")
-    delimiter: str | None = Field(None, min_length=1, max_length=1, description="default: a tab, a comma for .csv")
+    delimiter: str | None = Field(
+        None, pattern=r"^[\t -!#-~]$", description="one ASCII character; default: a tab, a comma for .csv"
+    )
     quoting: bool | None = Field(None, description="whether cells may be in double quotes; default: only for .csv")
 
     def wanted(self) -> tuple[str, ...]:
@@ -203,7 +205,7 @@ class _Rows:
         if table is None:
             table, kept, bad = self._parse_slowly(block, start, end)
             offsets = offsets[kept]
-        elif len(blank := _blank_rows(block, start, end)):  # to Arrow they are rows of empty cells
+        elif blank := _blank_rows(block, start, end):  # to Arrow they are rows of empty cells
             filled = np.delete(np.arange(end - start), blank)
             table, offsets = table.take(pa.array(filled)), offsets[filled]
         columns = {name: table.column(name) for name in self._used}
@@ -334,14 +336,7 @@ def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
 
 
 def _written_out(column: pa.Array) -> pa.Array:
-    """A column of texts or of lists of texts without dictionaries."""
-    if pa.types.is_dictionary(column.type):
-        return column.dictionary_decode()
-    if (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)) and pa.types.is_dictionary(
-        column.type.value_type
-    ):
-        return column.cast(pa.large_list(column.type.value_type.value_type))
-    return column
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _numbers(column: pa.Array) -> pa.Array:
@@ -357,19 +352,21 @@ def _numbers(column: pa.Array) -> pa.Array:
 
 # Parquet
 
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over a damaged file
+
 
 def _read_parquet(split: Split, settings: TableSettings) -> Iterator[Extracted]:
     quarantine = QuarantineRows(settings.label or NAME, split.path, "row")
     with open_stored(split.path) as stored:
         try:
             file = pq.ParquetFile(stored)
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except _DAMAGE as error:
             if split.start == 0:  # said once, not by every split
                 quarantine.add(0, _damage(split.path), str(error), "byte")
             yield extracted(len(quarantine), split.size or 0, quarantine=quarantine.take())
             return
         present = _present(file.schema_arrow, settings, split.path)
-        groups = _RowGroups(split, settings, stored, file.metadata, present)
+        groups = _RowGroups(split, settings, file, present)
         first = 0
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
@@ -448,20 +445,19 @@ class _RowGroups:
 
     split: Split
     settings: TableSettings
-    stored: BinaryIO
-    metadata: Any
+    file: pq.ParquetFile
     present: dict[str, list[str]]
 
     def read(self, number: int, first: int) -> Iterator[Extracted]:
         """The rows of one row group, from row `first` of the file; a damaged one gives what comes before the damage."""
-        group = self.metadata.row_group(number)
+        group = self.file.metadata.row_group(number)
         end = max(_page_offset(group.column(index)) for index in range(group.num_columns))
         last = first + group.num_rows
         batches = self._batches(number)
         while True:
             try:  # reading only: what comes of our own code is no damage of the file
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError, ValueError) as error:
+            except _DAMAGE as error:
                 yield self._lost(number, first, max(1, last - first), end, error)
                 return
             if batch is None:
@@ -471,18 +467,29 @@ class _RowGroups:
             first += len(batch)
 
     def _batches(self, number: int) -> Iterator[pa.RecordBatch]:
-        """Texts that the file keeps in a dictionary stay in it: written out, they may be thousands of times as large."""
-        group = self.metadata.row_group(number)
+        """Batches of up to ROWS rows or about STEP_BYTES, gathered from small ones.
+
+        A text that the file holds once, in its dictionary, may come out in every row of a batch: no batch that is decoded
+        at once is so large that this would hurt.
+        """
+        group = self.file.metadata.row_group(number)
         leaves = [".".join(steps) for steps in self.present.values()]
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        chunks = [
-            chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(tuple(f"{leaf}." for leaf in leaves))
-        ]
-        coded = [chunk.path_in_schema for chunk in chunks if _is_coded_text(chunk)]
-        size = sum(chunk.total_uncompressed_size for chunk in chunks)
-        rows = max(1, min(BATCH, STEP_BYTES * group.num_rows // max(1, size)))
-        file = pq.ParquetFile(self.stored, metadata=self.metadata, read_dictionary=coded)
-        yield from file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False)
+        rows = max(8, min(64, DECODED // max(1, group.total_byte_size)))
+        parts: list[pa.RecordBatch] = []
+        size = count = 0
+        try:
+            for batch in self.file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False):
+                parts.append(batch)
+                size, count = size + batch.nbytes, count + len(batch)
+                if size >= STEP_BYTES or count + rows > ROWS:
+                    yield _joined(parts)
+                    parts, size, count = [], 0, 0
+        except _DAMAGE:
+            if parts:
+                yield _joined(parts)
+            raise
+        if parts:
+            yield _joined(parts)
 
     def _steps(self, columns: dict[str, pa.Array], rows: int, first: int, end: int) -> Iterator[Extracted]:
         sizes = sum((_by_row(column, _text_bytes) for column in columns.values()), np.zeros(rows, np.int64))
@@ -491,7 +498,7 @@ class _RowGroups:
         while begin < rows:
             done = int(ends[begin] - sizes[begin])
             stop = max(begin + 1, int(np.searchsorted(ends, done + STEP_BYTES, side="right")))
-            part = {name: column.slice(begin, stop - begin) for name, column in columns.items()}
+            part = {name: _written_out(column.slice(begin, stop - begin)) for name, column in columns.items()}
             yield self._step(part, sizes[begin:stop], first + begin, end)
             begin = stop
 
@@ -521,8 +528,8 @@ class _RowGroups:
         return extracted(rows, end, quarantine=quarantine.take(), lost=rows - 1)
 
 
-def _is_coded_text(chunk: Any) -> bool:
-    return chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
 def _by_row(column: pa.Array, measure: Callable[[pa.Array], Counts]) -> Counts:

@@ -142,7 +142,7 @@ def write_split(folder: str, task: Any, progress: TaskProgress) -> Part:
             shards.write(DOCUMENTS, extracted.documents)
             shards.write(QUARANTINE, extracted.quarantine)
             records += extracted.records
-            quarantined += extracted.quarantine.num_rows
+            quarantined += extracted.quarantine.num_rows + extracted.lost
             progress.beat(tally.total("in"), _share(split, extracted.position))
     details = {"records": records, "quarantined": quarantined, "label": _label(settings, name), "file": split.path}
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS], details=details)

@@ -1,8 +1,13 @@
 """Gettext catalogues."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 
+import pytest
+
+from sources.catalogue import load_source
+from sources.source import Split
 from tests.sources.reading_all import Everything, write
 
 HEADER = 'msgid ""\nmsgstr ""\n"Language: fr\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
@@ -94,6 +99,75 @@ def test_entries_in_bad_shape_are_quarantined_by_line_and_the_rest_is_read(tmp_p
 def test_the_charset_of_the_header_is_used(tmp_path: Path) -> None:
     text = HEADER.replace("UTF-8", "ISO-8859-1") + 'msgid "a"\nmsgstr "é"\n'
     assert Everything("gettext", catalogue(tmp_path, text.encode("latin-1"))).sides == [("a", "é")]
+
+
+REFUSED = ["undefined", "punycode", "idna", "utf-7", "unicode_escape", "raw_unicode_escape", "utf-16", "cp037"]
+
+
+@pytest.mark.parametrize("charset", REFUSED)
+def test_codecs_that_are_no_charsets_are_refused(tmp_path: Path, charset: str) -> None:
+    text = HEADER.replace("UTF-8", charset) + 'msgid "a"\nmsgstr "\\\\ud800"\n\nmsgid "b"\nmsgstr "+2AA-"\n'
+    found = Everything("gettext", catalogue(tmp_path, text))
+    assert found.reasons == [("line", 6, "unsupported_charset"), ("line", 9, "unsupported_charset")]
+    assert (found.sides, found.records) == ([], 2)
+    header = f"Content-Type: text/plain; charset={charset}\n".encode()
+    compiled = Everything("gettext", catalogue(tmp_path, mo({b"": header, b"a": b"+2AA-"}), "fr/LC_MESSAGES/a.mo"))
+    assert compiled.reasons == [("entry", 2, "unsupported_charset")]
+
+
+def test_an_unknown_charset_is_taken_for_utf8(tmp_path: Path) -> None:
+    for name in ("CHARSET", "rot13"):
+        text = HEADER.replace("UTF-8", name) + 'msgid "a"\nmsgstr "é"\n'
+        assert Everything("gettext", catalogue(tmp_path, text)).sides == [("a", "é")]
+
+
+def test_the_flags_of_an_obsolete_entry_are_not_the_next_ones(tmp_path: Path) -> None:
+    text = HEADER + (
+        '#, fuzzy\n#~ msgid "old"\n#~ msgstr "vieux"\n\nmsgid "a"\nmsgstr "A"\n\n'
+        '#, fuzzy\n#| msgid "x"\n#~ msgid "old"\n#~ msgstr "vieux"\nmsgid "b"\nmsgstr "B"\n\n'
+        '#~ msgid "old"\n#~ msgstr "vieux"\n#, fuzzy\nmsgid "c"\nmsgstr "C"\n'
+    )
+    assert Everything("gettext", catalogue(tmp_path, text)).sides == [("a", "A"), ("b", "B")]
+
+
+def test_an_entry_of_endless_lines_is_one_bad_entry(tmp_path: Path) -> None:
+    lines = '"more"\n' * 300
+    text = HEADER + f'msgid "a"\n{lines}msgstr "A"\n{lines}\nmsgid "b"\nmsgstr "B"\n'
+    found = Everything("gettext", catalogue(tmp_path, text), max_line_bytes=1000)
+    assert found.sides == [("b", "B")]
+    assert found.reasons == [("line", 6, "entry_too_long")]
+    assert found.records == 2
+
+
+def test_steps_are_bounded_by_characters_too(tmp_path: Path) -> None:
+    text = HEADER + "".join(f'msgid "{number}"\nmsgstr "{"x" * 500_000}"\n\n' for number in range(12))
+    source = load_source("gettext")
+    steps = list(source.read(Split(str(catalogue(tmp_path, text))), source.Settings()))
+    assert [step.records for step in steps] == [4, 4, 4, 0]
+
+
+def test_strings_that_are_too_long_in_a_compiled_catalogue_are_quarantined(tmp_path: Path) -> None:
+    data = mo({b"a": b"A", b"b": b"B" * 2000, b"c": b"C"})
+    found = Everything("gettext", catalogue(tmp_path, data, "fr/LC_MESSAGES/a.mo"), max_line_bytes=1000)
+    assert found.sides == [("a", "A"), ("c", "C")]
+    assert found.reasons == [("entry", 2, "entry_too_long")]
+
+
+def test_a_compiled_catalogue_whose_entries_share_one_string_is_no_bomb(tmp_path: Path) -> None:
+    count, size = 2000, 4 << 20
+    place = 28 + 16 * count
+    tables = struct.pack("<2I", 10, place) * count + struct.pack("<2I", size, place) * count
+    data = struct.pack("<7I", 0x950412DE, 0, count, 28, 28 + 8 * count, 0, 0) + tables + b"x" * size
+    path = catalogue(tmp_path, data, "fr/LC_MESSAGES/a.mo")
+    source = load_source("gettext")
+    tracemalloc.start()
+    steps = list(source.read(Split(str(path)), source.Settings()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(step.records for step in steps) == count
+    assert sum(step.pairs.nbytes for step in steps) < 10 << 20
+    assert steps[-1].quarantine["reason"][0].as_py() == "overlapping_strings"
+    assert peak < 100 << 20
 
 
 def test_a_compiled_catalogue_gives_the_same_pairs(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filters.language import language_group
 from sources.languages import _code_of_tag, language_code
 
 
@@ -34,6 +35,11 @@ def test_a_text_where_a_tag_should_be_is_unknown_and_is_not_kept() -> None:
     assert language_code("en" + " " * 50) == "eng_Latn"
     assert _code_of_tag.cache_info().currsize <= before + 1
     assert _code_of_tag.cache_info().maxsize == 65_536
+
+
+def test_a_text_where_a_code_should_be_has_no_group() -> None:
+    assert language_group("arb_Arab") == "ara"
+    assert language_group("x" * 36) == "und"
 
 
 @given(st.text(max_size=36))

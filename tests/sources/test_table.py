@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sources.catalogue import load_source
 from sources.quoted_rows import QuotedRowReader
@@ -169,6 +170,22 @@ def test_hostile_quotes_take_linear_time(tmp_path: Path, line: str) -> None:
     assert time.process_time() - begin < 4
 
 
+@pytest.mark.parametrize("delimiter", ["¦", '"', "\n", ",,", ""])
+def test_a_delimiter_that_can_be_none_is_refused(delimiter: str) -> None:
+    with pytest.raises(ValidationError, match="delimiter"):
+        load_source("table").Settings(delimiter=delimiter)
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "^", "]", "-", "%", " ", "\\"])
+def test_any_other_delimiter_cuts_cells(tmp_path: Path, delimiter: str) -> None:
+    text = 'query,positive\n"a,\nb",c\nd" x,e\n'.replace(",", delimiter)
+    found = Everything("table", write(tmp_path / "a.csv", text), delimiter=delimiter)
+    sides = [(f"a{delimiter} b".replace("  ", " "), "c")]
+    if delimiter != " ":
+        sides.append(('d" x', "e"))
+    assert found.sides == sides
+
+
 def test_a_header_that_is_no_csv_is_named_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.csv: the first row is no row of CSV .*quoting: false"):
         Everything("table", write(tmp_path / "a.csv", '"query" x,positive\na,b\n'))
@@ -279,6 +296,36 @@ def test_an_error_of_ours_is_no_damage_of_the_file(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sources.table.map_columns", fail)
     with pytest.raises(pa.ArrowInvalid, match="ours"):
         Everything("table", tmp_path / "a.parquet")
+
+
+def test_the_rows_before_the_damage_of_a_row_group_are_kept(tmp_path: Path) -> None:
+    texts = [random.Random(row).randbytes(100).hex() for row in range(300)]
+    path = tmp_path / "a.parquet"
+    table = pa.table({"query": [f"q{row}" for row in range(300)], "positive": texts})
+    pq.write_table(table, path, use_dictionary=False, data_page_size=1000, write_batch_size=10, compression="none")
+    data = path.read_bytes()
+    place = data.index(texts[200].encode()) - 100
+    path.write_bytes(data[:place] + b"\xff" * 300 + data[place + 300 :])
+    source = load_source("table")
+    steps = list(source.read(Split(str(path)), source.Settings()))
+    kept = sum(step.pairs.num_rows for step in steps)
+    assert kept >= 128
+    assert sum(step.records for step in steps) == 300
+    assert kept + sum(step.quarantine.num_rows + step.lost for step in steps) == 300
+    assert steps[-1].quarantine["reason"].to_pylist() == ["corrupt_file"]
+
+
+def test_columns_that_arrow_keeps_as_dictionaries_are_read(tmp_path: Path) -> None:
+    kinds = pa.array(["a", None, "b", "a"]).dictionary_encode()
+    table = pa.table({"query": ["1", "2", "3", "4"], "positive": kinds, "n": pa.array(["5", "x", "6", None])})
+    pq.write_table(table.set_column(2, "n", table["n"].dictionary_encode()), tmp_path / "a.parquet")
+    found = Everything("table", tmp_path / "a.parquet", label_field="n", url="n", document_id="n")
+    assert [(pair["query"], pair["positive"], pair["label"]) for pair in found.pairs] == [
+        ("1", "a", 5.0),
+        ("3", "b", 6.0),
+        ("4", "a", None),
+    ]
+    assert [reject["reason"] for reject in found.rejects] == ["empty_positive"]
 
 
 def test_a_damaged_row_group_counts_all_its_rows(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sources.wikipedia import cut_passage
+from sources.catalogue import load_source
+from sources.source import Split
+from sources.wikipedia import WikipediaSettings, cut_passage
 from tests.sources.reading_all import Everything, write
 
 HEAD = """<mediawiki xml:lang="de">
@@ -149,11 +151,77 @@ def test_pages_that_cannot_be_read_are_quarantined_by_number(tmp_path: Path) -> 
     assert found.records == 6
 
 
+def test_a_page_may_be_as_large_as_mediawiki_lets_it() -> None:
+    assert WikipediaSettings().max_page_bytes == 8 << 20
+
+
 def test_a_page_larger_than_the_limit_is_dropped_over_many_chunks(tmp_path: Path) -> None:
     path = write(tmp_path / "d.xml", dump(article(1), page("Big", 2, "x" * (5 << 20)), article(3)))
     found = Everything("wikipedia", path, max_page_bytes=1 << 20)
     assert found.reasons == [("page", 2, "page_too_large")]
     assert len(found.pairs) == 4
+
+
+def test_a_number_of_5000_digits_in_a_page_costs_no_page(tmp_path: Path) -> None:
+    number = "&amp;#" + "9" * 5000 + ";"
+    data = dump(article(1), page(f"A{number.replace('&amp;', '&')}", 2, f"{number} {LONG}"), article(3))
+    found = Everything("wikipedia", write(tmp_path / "d.xml", data))
+    assert (found.records, found.reasons) == (3, [])
+    (pair,) = [pair for pair in found.pairs if pair["document_id"] == "dewiki:2"]
+    assert (pair["query"], pair["positive"]) == ("A\ufffd", f"\ufffd {LONG}")
+
+
+def test_a_page_that_fails_half_way_leaves_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_in_the_section(text: str, longest: int) -> str:
+        if text.startswith("Teil 2"):
+            raise ValueError("a trap")
+        return text
+
+    monkeypatch.setattr("sources.wikipedia.cut_passage", fail_in_the_section)
+    data = dump(article(1), article(2), article(3))
+    found = Everything("wikipedia", write(tmp_path / "d.xml", data), documents=True)
+    assert found.reasons == [("page", 2, "malformed_page")]
+    assert [pair["document_id"] for pair in found.pairs] == ["dewiki:1"] * 2 + ["dewiki:3"] * 2
+    assert [document["document_id"] for document in found.documents] == ["dewiki:1", "dewiki:3"]
+    assert found.records == 3
+
+
+@pytest.mark.parametrize("chunk", [7, 1 << 20])
+@pytest.mark.parametrize("target", [200, 400, 700])
+def test_a_later_split_names_the_byte_of_a_bad_page(
+    tmp_path: Path, chunk: int, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.reading.CHUNK", chunk)
+    pages = [
+        article(1),
+        article(2),
+        article(3),
+        article(4),
+        "  <page></page>\n",
+        page("Big", 6, "x" * 3000),
+        article(7),
+    ]
+    data = dump(*pages)
+    found = Everything("wikipedia", write(tmp_path / "d.xml", data), target, max_page_bytes=2000)
+    bad, big = data.index(b"<page></page>"), data.index(b"<page>\n    <title>Big")
+    assert found.reasons == [("byte", bad, "malformed_page"), ("byte", big, "page_too_large")]
+    assert len(found.splits) > 2
+
+
+@pytest.mark.parametrize("chunk", [16, 1 << 20])
+def test_a_later_split_of_a_multistream_dump_names_the_stream_of_a_bad_page(
+    tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.reading.CHUNK", chunk)
+    parts = [HEAD, article(1), article(2), article(3) + "<page></page>", article(4), article(5) + "<pa", "ge></page>"]
+    streams = [bz2.compress(part.encode()) for part in parts]
+    path = write(tmp_path / "d.xml.bz2", b"".join(streams))
+    source = load_source("wikipedia")
+    split = Split(str(path), len(streams[0]), path.stat().st_size)
+    steps = list(source.read(split, source.Settings()))
+    bad = [(row["unit"], row["position"], row["reason"]) for step in steps for row in step.quarantine.to_pylist()]
+    starts = [sum(map(len, streams[:number])) for number in range(len(streams))]
+    assert bad == [("byte", starts[3], "malformed_page"), ("byte", starts[5], "malformed_page")]
 
 
 def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:

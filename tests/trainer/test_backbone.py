@@ -304,3 +304,14 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelFolderError, match="0 CUDA GPUs"):
         choose_device_and_dtype("cuda")
+
+
+def test_a_pooler_that_the_checkpoint_lacks_is_left_out_rather_than_made_up(tmp_path):
+    from transformers import BertConfig, BertModel
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=31000, **shape), add_pooling_layer=False).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((resolve_model_path(MINILM) / name).read_bytes())
+    weights = load_backbone(str(tmp_path)).model.state_dict()
+    assert not [name for name in weights if name.startswith("pooler")]
