@@ -140,6 +140,24 @@ def test_the_same_recipe_gives_the_same_bytes_from_scratch_in_worker_processes(f
     assert shard_hashes(tmp_path / "again") == shard_hashes(folder)
 
 
+def test_another_runner_gives_the_same_bytes_with_its_own_shuffle(finished_run, tmp_path):
+    """Beam's portable runner on its own job server: the exchanges go through its GroupByKey, not through files."""
+    recipe, folder, _ = finished_run
+    content = yaml.safe_load(recipe.read_text())
+    data_jobs = {key: content[key] for key in ("name", "seed", "sources", "filter", "dedup")}
+    short = tmp_path / "short.yaml"
+    short.write_text(yaml.safe_dump(data_jobs))
+    options = ("--runner", "PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
+    result = pairmill("run", str(short), "--run-folder", str(tmp_path / "run"), *options)
+    assert result.returncode == 0, result.stderr
+    for job in ("extract", "filter", "dedup"):
+        files = [
+            {file.path: file.sha256 for file in read_manifest(str(run / job)).files}
+            for run in (folder, tmp_path / "run")
+        ]
+        assert files[0] == files[1]
+
+
 def test_a_run_killed_at_three_moments_ends_with_the_same_bytes(finished_run, tmp_path):
     recipe, folder, _ = finished_run
     again = tmp_path / "killed"
