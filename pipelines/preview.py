@@ -47,8 +47,8 @@ def preview_pairs(source: str, paths: Sequence[str], settings: dict[str, Any], r
     except ValidationError as error:
         raise UserError(explain_validation(error, f"source {source}", {}, adapter.Settings)) from None
     found = Preview([], [], [])
-    for path in expand_paths([resolve_package_path(path) for path in paths]):
-        for split in adapter.splits(path, checked, READ_AT_ONCE):
+    for file in adapter.gather(expand_paths([resolve_package_path(path) for path in paths]), checked):
+        for split in adapter.input_splits(file, checked, READ_AT_ONCE):
             for extracted in adapter.read(split, checked):
                 found.pairs.extend(extracted.pairs.slice(0, rows - len(found.pairs)).to_pylist())
                 found.rejects.extend(extracted.rejects.slice(0, rows - len(found.rejects)).to_pylist())

@@ -1,5 +1,6 @@
-"""A JSON array read as a stream: its elements one after the other, in bounded memory whatever its size."""
+"""JSON arrays and objects read as a stream: their elements one after the other, in bounded memory whatever their size."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sources.reading import BLOCK, EXCERPT, UTF8_MARK, Block, ByteStream, Fault, LongRecord, RecordBlock
+from sources.source import SourceError
 
 _OVERHEAD: Final = 100  # bytes that an element costs besides its text: short ones fill a block too
 
@@ -30,10 +32,13 @@ def holds_array(path: str) -> bool:
 class ArrayReader:
     """The elements of the arrays of a file as blocks of about BLOCK bytes, with LineReader's interface.
 
-    Cuts at the commas of the outermost level; what lies between two is an element, be it JSON or not.
+    Cuts at the commas of the outermost level; what lies between two is an element, be it JSON or not. With `within`, the
+    elements are those of the array that is this member of the outermost object; with neither array nor object around
+    them, there are none. The members of an outermost object come as `"name": value`.
     """
 
-    def __init__(self, path: str, max_element: int) -> None:
+    def __init__(self, path: str, max_element: int, within: str | None = None) -> None:
+        self._path, self._within = path, within
         self._stream, self._max_element = ByteStream(path), max_element
         self._broken: Fault | None = None
         self.cut_off = b""
@@ -49,12 +54,15 @@ class ArrayReader:
         return self._stream.fault or self._broken
 
     def __iter__(self) -> Iterator[Block]:
-        scan = _Scan()
+        scan = _Scan(level=2 if self._within else 1)
         elements = _Elements(self._max_element)
+        member = _Member(self._within) if self._within else None
         offset = 0
         for chunk in self._stream:
             for cut, inside in scan.cuts(chunk):
-                elements.add(chunk, cut, inside, offset)
+                before = elements.add(chunk, cut, inside and (member is None or member.open), offset)
+                if member is not None:
+                    member.pass_cut(before, chunk[cut : cut + 1])
                 if elements.size >= BLOCK:
                     yield from elements.take()
             elements.keep_rest(chunk, offset)
@@ -63,13 +71,43 @@ class ArrayReader:
         if self._stream.fault is None and scan.depth > 0:
             self._broken = Fault("truncated_file", self.position, "the array is not closed")
         yield from elements.take()
+        if member is not None and not member.seen and self.fault is None:
+            found = ", ".join(repr(name) for name in member.names) or "none"
+            raise SourceError(
+                f"{self._path}: no member {self._within!r} that is an array; members that hold others: {found}"
+            )
+
+
+class _Member:
+    """Follows the members of an object: whether the one of a name, an array, is open now."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.open = self.seen = False
+        self.names: list[str] = []
+
+    def pass_cut(self, before: bytes, mark: bytes) -> None:
+        """Note a comma or bracket of the second level and the text between it and the one before."""
+        if mark not in (b"[", b"{"):
+            self.open = self.open and mark == b","
+            return
+        key = _KEY.search(before)
+        name = key[1].decode("utf-8", "replace") if key else ""
+        self.open = mark == b"[" and name == self._name
+        self.seen |= self.open
+        if len(self.names) < 30:
+            self.names.append(name[:50])
+
+
+_KEY: Final = re.compile(rb'"([^"\\]{0,200})"\s*:\s*\Z')
 
 
 class _Scan:
-    """Finds where elements end, over chunks cut anywhere."""
+    """Finds where elements end, over chunks cut anywhere; `level` is how deep they lie."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = 1) -> None:
         self.depth = 0
+        self._level = level
         self._in_text = False
         self._escaped = False  # whether the first byte of the next chunk follows an odd number of backslashes
 
@@ -84,8 +122,8 @@ class _Scan:
         plain = (before % 2 == 0) & (kinds >= _COMMA)
         places, kinds = places[plain], kinds[plain]
         depths = self.depth + np.cumsum((kinds == _OPEN).astype(np.int64) - (kinds == _CLOSE))
-        opens = (kinds == _OPEN) & (depths == 1)
-        ends = ((kinds == _COMMA) & (depths == 1)) | ((kinds == _CLOSE) & (depths == 0))
+        opens = (kinds == _OPEN) & (depths == self._level)
+        ends = ((kinds == _COMMA) & (depths == self._level)) | ((kinds == _CLOSE) & (depths == self._level - 1))
         self.depth = int(depths[-1]) if len(depths) else self.depth
         chosen = opens | ends
         return zip(places[chosen].tolist(), ends[chosen].tolist(), strict=True)
@@ -124,15 +162,15 @@ class _Elements:
         """The start of the element whose end has not come."""
         return b"".join(self._parts)[:EXCERPT].lstrip()
 
-    def add(self, chunk: bytes, cut: int, inside: bool, offset: int) -> None:
-        """End an element at a byte of the chunk; outside of an array, drop what came before."""
+    def add(self, chunk: bytes, cut: int, inside: bool, offset: int) -> bytes:
+        """End an element at a byte of the chunk; outside of an array, drop what came before, which is returned."""
         self._grow(chunk[self._at : cut], offset + self._at)
         self._at = cut + 1
         text = b"".join(self._parts)
         start, length = self._start or 0, self._length
         self._parts, self._length, self._start = [], 0, None
         if not inside or not (stripped := text.strip()):
-            return
+            return text
         if length > self._longest:
             self._done.append(LongRecord(stripped[:EXCERPT], start, None))
             self.size += EXCERPT
@@ -140,6 +178,7 @@ class _Elements:
             line = stripped.replace(b"\n", b" ").replace(b"\r", b" ")  # valid JSON texts hold neither
             self._done.append((start + len(text) - len(text.lstrip()), line))
             self.size += len(line) + _OVERHEAD
+        return b""
 
     def keep_rest(self, chunk: bytes, offset: int) -> None:
         """Keep what follows the last cut for the next chunk."""

@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
 from sources.json_array import ArrayReader, holds_array
+from sources.json_records import parse_objects, type_name
 from sources.reading import (
     Block,
     Fault,
@@ -20,12 +20,12 @@ from sources.reading import (
     byte_splits,
     stored_size,
 )
+from sources.record_formats import Bad
 from sources.schema import QuarantineRows
 from sources.source import Extracted, Source, Split, extracted
 
 NAME: Final = "jsonl"
 _ABSENT: Final = object()
-Bad = dict[int, tuple[str, str]]  # row: (reason, detail)
 
 
 class JsonlSettings(FieldSettings):
@@ -156,34 +156,11 @@ class _Rows:
                     wrong.setdefault(rows[index], ("missing_field", f"no {name}; found {found[:100]}"))
 
 
-def _parse(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[int], Bad]:
+def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], list[int], Bad]:
     """The objects, the row of each, and the rows that hold none; blank lines are no records."""
-    records: list[dict[str, Any]] = []
-    rows: list[int] = []
-    bad: Bad = {}
-    for row, line in enumerate(lines):
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            if line.strip():
-                bad[row] = _why(line, error)
-            continue
-        if type(record) is dict:
-            records.append(record)
-            rows.append(row)
-        else:
-            bad[row] = ("not_an_object", f"found {_type_name(record)}")
-    return records, rows, bad
-
-
-def _why(line: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
-    if b"\0" in line:
-        return "nul_byte", ""
-    try:
-        line.decode()
-    except UnicodeDecodeError as fault:
-        return "invalid_utf8", f"byte {fault.start + 1} of the record"
-    return "invalid_json", error.msg
+    records, bad, _ = parse_objects(lines)
+    rows = [row for row, record in enumerate(records) if record is not None]
+    return [record for record in records if record is not None], rows, bad
 
 
 def _values(records: Sequence[dict[str, Any]], name: str, absent: object = _ABSENT) -> list[Any]:
@@ -220,11 +197,11 @@ def _note_types(values: list[Any], rows: list[int], wrong: Bad) -> None:
         if value is None or value is _ABSENT or type(value) is str:
             continue
         if type(value) is not list:
-            wrong.setdefault(row, ("wrong_type", f"expected a text or a list of texts, found {_type_name(value)}"))
+            wrong.setdefault(row, ("wrong_type", f"expected a text or a list of texts, found {type_name(value)}"))
             continue
         for entry in value:
             if type(entry) is not str and entry is not None:
-                wrong.setdefault(row, ("wrong_type", f"expected a list of texts, found {_type_name(entry)} in it"))
+                wrong.setdefault(row, ("wrong_type", f"expected a list of texts, found {type_name(entry)} in it"))
 
 
 def _note_two_lists(queries: list[Any], positives: list[Any], rows: list[int], wrong: Bad) -> None:
@@ -254,13 +231,6 @@ def _number(value: Any) -> float | None:
     if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > LARGEST_LABEL:
         return None
     return float(value)
-
-
-_TYPE_NAMES: Final = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
-
-
-def _type_name(value: Any) -> str:
-    return _TYPE_NAMES.get(type(value), "a number")
 
 
 SOURCE: Final = Source(

@@ -1,13 +1,14 @@
-"""What an adapter is: a name, the facts a user needs, its settings, and two functions.
+"""What an adapter is: a name, the facts a user needs, its settings, and its functions.
 
+    gather(paths, settings)               tells which of the files belong together; by default each is on its own
     splits(path, settings, target_bytes)  cuts one input file into parts that can be read independently and in parallel
     read(split, settings)                 streams one part as `Extracted` batches, in file order, in bounded memory
 
 Adapters are plain functions gathered in a `Source`; `sources.catalogue` lists them all.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +33,14 @@ class SourceSettings(BaseModel):
 
 
 @dataclass(frozen=True)
+class InputFile:
+    """One unit of input: the file whose bytes are split, and the files needed beside it (a corpus, queries, scores)."""
+
+    path: str
+    companions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Split:
     """One independently readable part of an input file: bytes [start, end) of the file, or all of it (end None)."""
 
@@ -41,6 +50,7 @@ class Split:
     size: int | None = None  # bytes of the file on storage, for progress; None where unknown
     # The file's name without its place: what default document ids start with; None: the base name.
     name: str | None = None
+    companions: tuple[str, ...] = ()  # those of the InputFile
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,17 @@ def _or_empty(batch: pa.RecordBatch | None, schema: pa.Schema) -> pa.RecordBatch
     return pa.RecordBatch.from_pylist([], schema) if batch is None else batch
 
 
+def each_alone(paths: Sequence[str], settings: SourceSettings) -> list[InputFile]:
+    """Every file is input by itself."""
+    return [InputFile(path) for path in paths]
+
+
 @dataclass(frozen=True)
 class Source:
-    """An adapter. `layout` says what files it takes; `obtain` where a user gets them."""
+    """An adapter. `layout` says what files it takes; `obtain` where a user gets them.
+
+    `verified` says what the layout was checked against: real files, the corpus's own documentation, or memory only.
+    """
 
     name: str
     summary: str
@@ -96,3 +114,10 @@ class Source:
     Settings: type[SourceSettings]
     splits: Callable[[str, Any, int], list[Split]]
     read: Callable[[Split, Any], Iterator[Extracted]]
+    gather: Callable[[Sequence[str], Any], list[InputFile]] = each_alone
+    verified: str = "real files"
+
+    def input_splits(self, file: InputFile, settings: SourceSettings, target_bytes: int) -> list[Split]:
+        """The splits of an input file; each knows the companions."""
+        parts = self.splits(file.path, settings, target_bytes)
+        return [replace(part, companions=file.companions) for part in parts]

@@ -23,7 +23,7 @@ from sources import schema
 from sources.catalogue import load_source
 from sources.packaged import SCHEME, resolve_package_path
 from sources.reading import expand_paths
-from sources.source import SourceSettings, Split
+from sources.source import InputFile, SourceSettings, Split
 
 VERSION = 1
 _GLOB = re.compile(r"[*?\[]")
@@ -44,17 +44,23 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     }
     entries = [entry.model_dump(mode="json", exclude={"paths"}) for entry in recipe.sources]
     inputs = [
-        {"source": number, "path": identity} | _state(path)
+        {"source": number, "path": identity} | _state_of_all(file)
         for number, entry in enumerate(recipe.sources)
-        for identity, path in input_files(entry)
+        for identity, file in input_files(entry)
     ]
     return Plan(settings | {"sources": entries}, inputs)
 
 
-def input_files(entry: SourceEntry) -> list[tuple[str, str]]:
-    """(identity, path) of each input file of a source, sorted, each file once. The identity names the shard and is the same
-    wherever the data lie: the path inside the package, or below a pattern's fixed folder, or the file's name; and where two
-    files would have one identity, as much of the end of their paths as tells them apart."""
+def input_files(entry: SourceEntry) -> list[tuple[str, InputFile]]:
+    """(identity, file) of each input of a source, sorted, each once. The identity names the shard and is the same wherever
+    the data lie: the path inside the package, or below a pattern's fixed folder, or the file's name; and where two files
+    would have one identity, as much of the end of their paths as tells them apart."""
+    identities = {path: identity for identity, path in _identified_paths(entry)}
+    gathered = load_source(entry.source).gather(sorted(identities), entry.adapter_settings())
+    return sorted(((identities[file.path], file) for file in gathered), key=lambda item: item[0])
+
+
+def _identified_paths(entry: SourceEntry) -> list[tuple[str, str]]:
     identity_of: dict[str, str] = {}
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
@@ -92,6 +98,11 @@ def _state(path: str) -> dict[str, Any]:
     return {"bytes": info.get("size"), "stamp": str(stamp)}
 
 
+def _state_of_all(file: InputFile) -> dict[str, Any]:
+    beside = [_state(path) for path in file.companions]
+    return _state(file.path) | ({"beside": beside} if beside else {})
+
+
 def execute(job: Job) -> Outcome:
     from pipelines.transforms import Task
 
@@ -99,9 +110,9 @@ def execute(job: Job) -> Outcome:
     for number, entry in enumerate(job.recipe.sources):
         settings = entry.adapter_settings()
         source = load_source(entry.source)
-        for identity, path in input_files(entry):
-            state = _state(path)
-            for index, split in enumerate(source.splits(path, settings, job.recipe.extract.split_bytes)):
+        for identity, file in input_files(entry):
+            state = _state_of_all(file)
+            for index, split in enumerate(source.input_splits(file, settings, job.recipe.extract.split_bytes)):
                 name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity.encode())[:8]}-{index:05d}"
                 key = fingerprint(
                     version=VERSION,

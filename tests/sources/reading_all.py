@@ -17,7 +17,11 @@ class Everything:
     def __init__(self, name: str, path: Path | str, target_bytes: int = WHOLE, **settings: Any) -> None:
         source = load_source(name)
         chosen = source.Settings(**settings)
-        self.splits = source.splits(str(path), chosen, target_bytes)
+        self.splits = [
+            split
+            for file in source.gather([str(path)], chosen)
+            for split in source.input_splits(file, chosen, target_bytes)
+        ]
         steps = [step for split in self.splits for step in source.read(split, chosen)]
         self.pairs = pa.Table.from_batches([step.pairs for step in steps], PAIR).to_pylist()
         self.rejects = pa.Table.from_batches([step.rejects for step in steps], REJECT).to_pylist()

@@ -1,0 +1,349 @@
+"""Sources whose files hold records: an adapter names the fields of a record and says what pairs it makes.
+
+    def pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair]:
+        yield RawPair(record["title"], record["content"])
+
+    SOURCE = record_source(name="news", layouts=(Layout({"title": str, "content": str}, pairs),), ...)
+
+The rest is here: the formats (sources.record_formats), types, quarantine, ids, languages, documents, a clear error for a
+file of another corpus. `docs/sources.md` shows a whole adapter.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from sources.json_records import type_name
+from sources.languages import UNKNOWN, language_code
+from sources.reading import MAX_LINE, base_name, without_compression
+from sources.record_formats import Format, Record, RecordBatch, open_records, record_splits
+from sources.schema import DOCUMENT, KINDS, SCORES, QuarantineRows, make_pairs, normalise_text
+from sources.source import Extracted, InputFile, Source, SourceError, SourceSettings, Split, each_alone, extracted
+
+EARLY: Final = 1000  # records after which a file without a single right one is called one of another corpus
+FEW: Final = 3  # a whole file of so many records and no right one is, too
+
+_TYPE_NAMES: Final = {str: "a text", list: "a list", dict: "an object", bool: "a boolean", int: "a number"}
+Value = TypeVar("Value", str, list[Any], dict[str, Any])
+
+
+class RecordSettings(SourceSettings):
+    """Settings of every source of records; an adapter's own may extend it."""
+
+    kinds: tuple[str, ...] | None = Field(None, description="kinds of pairs to give; default: the source's usual ones")
+    max_record_bytes: int = Field(MAX_LINE, gt=0, description="a longer record is quarantined")
+
+
+class RawPair(NamedTuple):
+    """One pair as a record holds it: not normalised, languages as the corpus writes them. None: not said."""
+
+    query: str | None
+    positive: str | None
+    kind: str | None = None  # None: the source's first
+    negatives: Sequence[str] | None = None
+    query_language: str | None = None
+    positive_language: str | None = None
+    document_id: str | None = None  # None: file name and place of the record
+    url: str | None = None
+    label: float | None = None
+    scores: Mapping[str, float] | None = None  # some of schema.SCORES
+    license: str | None = None
+
+
+class RawDocument(NamedTuple):
+    """One document as a record holds it."""
+
+    title: str | None
+    text: str | None
+    language: str | None = None
+    document_id: str | None = None
+    url: str | None = None
+
+
+class BadRecord(ValueError):
+    """A record that an adapter cannot use: it goes to quarantine under `reason`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One shape of a corpus's records.
+
+    `required` fields are in every record, with these types; null is allowed and counts as empty. `optional` ones may lack
+    but not be of another type. A field that is named in neither may be anything: look with `field_of` into what is nested.
+    """
+
+    required: Mapping[str, type]
+    pairs: Callable[[Record, Any], Iterator[RawPair]]
+    optional: Mapping[str, type] = field(default_factory=dict)
+    document: Callable[[Record, Any], RawDocument | None] | None = None
+
+
+def field_of(record: Any, name: str, kind: type[Value]) -> Value:
+    """A field of a nested record; null counts as empty. Raises BadRecord where it lacks or is of another type."""
+    if type(record) is not dict:
+        raise BadRecord("wrong_type", f"expected an object with {name!r}, found {type_name(record)}")
+    if name not in record:
+        raise BadRecord("missing_field", f"no {name}; found {', '.join(list(record)[:20])[:100]}")
+    value = record[name]
+    if value is None:
+        return kind()
+    if type(value) is not kind:
+        raise BadRecord("wrong_type", f"{name}: expected {_TYPE_NAMES[kind]}, found {type_name(value)}")
+    return value
+
+
+def text_of(value: Any, what: str) -> str:
+    """An entry of a list that must be a text. Raises BadRecord where it is not."""
+    if type(value) is not str:
+        raise BadRecord("wrong_type", f"{what}: expected a text, found {type_name(value)}")
+    return value
+
+
+def record_source(
+    *,
+    name: str,
+    summary: str,
+    kinds: tuple[str, ...],
+    languages: str,
+    layout: str,
+    license: str,
+    obtain: str,
+    verified: str,
+    layouts: Sequence[Layout],
+    Settings: type[RecordSettings] = RecordSettings,
+    usual_kinds: tuple[str, ...] | None = None,
+    language: str | None = None,
+    format: Format = Format(),  # noqa: B008  # frozen
+    gather: Callable[[Sequence[str], Any], list[InputFile]] = each_alone,
+) -> Source:
+    """A Source made of layouts.
+
+    `usual_kinds` are given where the user names none; default: all of `kinds`. `language` is that of the texts where
+    neither the records nor the user's settings say it.
+    """
+    unknown = set(kinds) - set(KINDS)
+    assert not unknown, f"{name}: unknown kinds {unknown}"
+
+    def splits(path: str, settings: RecordSettings, target_bytes: int) -> list[Split]:
+        return record_splits(path, format, target_bytes)
+
+    def read(split: Split, settings: RecordSettings) -> Iterator[Extracted]:
+        chosen = _chosen_kinds(name, settings, kinds, usual_kinds or kinds)
+        return _RecordExtraction(name, split, settings, layouts, kinds, chosen, language, format).run()
+
+    return Source(
+        name=name,
+        summary=summary,
+        kinds=kinds,
+        languages=languages,
+        layout=layout,
+        license=license,
+        obtain=obtain,
+        Settings=Settings,
+        splits=splits,
+        read=read,
+        gather=gather,
+        verified=verified,
+    )
+
+
+def _chosen_kinds(
+    name: str, settings: RecordSettings, kinds: tuple[str, ...], usual: tuple[str, ...]
+) -> frozenset[str]:
+    for kind in settings.kinds or ():
+        if kind not in kinds:
+            raise SourceError(
+                f"source {name} has no pairs of kind {kind!r}; it has {', '.join(kinds)}: correct `kinds`"
+            )
+    return frozenset(settings.kinds or usual)
+
+
+class _RecordExtraction:
+    """The way of one split's records to batches."""
+
+    def __init__(
+        self,
+        name: str,
+        split: Split,
+        settings: RecordSettings,
+        layouts: Sequence[Layout],
+        kinds: tuple[str, ...],
+        chosen: frozenset[str],
+        language: str | None,
+        format: Format,
+    ) -> None:
+        self._name, self._split, self._settings, self._layouts = name, split, settings, layouts
+        self._kinds, self._chosen, self._language = kinds, chosen, settings.language or language
+        self._source = settings.label or name
+        self._reader = open_records(split, format, settings.max_record_bytes, _known_names(layouts))
+        self._quarantine = QuarantineRows(self._source, split.path, self._reader.unit)
+        self._file = without_compression(split.name) if split.name else base_name(split.path)
+        self._seen = self._right = 0
+        self._found: tuple[str, ...] = ()
+
+    def run(self) -> Iterator[Extracted]:
+        for records in self._reader:
+            yield self._extract(records)
+            if self._seen >= EARLY:
+                self._fail_if_another_corpus()
+        if self._seen >= FEW and self._reader.fault is None:
+            self._fail_if_another_corpus()
+        if (fault := self._reader.fault) is not None:
+            self._quarantine.add(
+                fault.position, fault.reason, f"{fault.detail} | ".encode() + self._reader.cut_off, "byte"
+            )
+            yield extracted(1, self._reader.position, quarantine=self._quarantine.take())
+
+    def _fail_if_another_corpus(self) -> None:
+        """Only the start of a file tells: a later split of bad records is no proof."""
+        if self._right or self._split.start:
+            return
+        expected = " or ".join(f"({', '.join(layout.required)})" for layout in self._layouts)
+        found = ", ".join(repr(name) for name in self._found)[:1000] or "none"
+        raise SourceError(
+            f"{self._split.path}: no record has the fields of source {self._name}: expected {expected}, found {found}."
+            " Name the source that fits (`pairmill sources` lists them), or use jsonl or table and name the fields"
+        )
+
+    def _extract(self, batch: RecordBatch) -> Extracted:
+        pairs: list[RawPair] = []
+        of_record: list[int] = []
+        documents: list[tuple[int, RawDocument]] = []
+        bad = dict(batch.bad)
+        want_documents = self._settings.documents
+        for index, record, layout in self._laid_out(batch, bad):
+            try:
+                made = [pair for pair in layout.pairs(record, self._settings) if self._kind(pair) in self._chosen]
+                document = layout.document(record, self._settings) if want_documents and layout.document else None
+            except BadRecord as error:
+                bad[index] = (error.reason, error.detail)
+                continue
+            pairs += made
+            of_record += [index] * len(made)
+            if document is not None:
+                documents.append((index, document))
+        for index in sorted(bad):
+            reason, detail = bad[index]
+            place, unit = batch.place(index)
+            excerpt = batch.excerpt(index)
+            self._quarantine.add(place, reason, f"{detail} | ".encode() + excerpt if detail else excerpt, unit)
+        kept, rejects = self._pair_batches(pairs, of_record, batch)
+        return extracted(
+            len(batch.records),
+            self._reader.position,
+            pairs=kept,
+            rejects=rejects,
+            documents=self._document_batch(documents, batch) if documents else None,
+            quarantine=self._quarantine.take(),
+            lost=batch.lost,
+        )
+
+    def _kind(self, pair: RawPair) -> str:
+        return pair.kind or self._kinds[0]
+
+    def _laid_out(self, batch: RecordBatch, bad: dict[int, tuple[str, str]]) -> Iterator[tuple[int, Record, Layout]]:
+        """Each usable record with its layout; the others are noted in `bad`."""
+        records = [(index, record) for index, record in enumerate(batch.records) if record is not None]
+        self._seen += len(records)
+        if records and not self._found:
+            self._found = tuple(list(records[0][1])[:30])
+        for layout in self._layouts:
+            if all(_fits(layout, record) for _, record in records):
+                self._right += len(records)
+                yield from ((index, record, layout) for index, record in records)
+                return
+        for index, record in records:
+            fitting = [layout for layout in self._layouts if layout.required.keys() <= record.keys()]
+            if not fitting:
+                wanted = " or ".join(", ".join(layout.required) for layout in self._layouts)
+                bad[index] = ("missing_field", f"expected {wanted}; found {', '.join(list(record)[:20])[:100]}")
+                continue
+            self._right += 1
+            if wrong := _wrong_type(fitting[0], record):
+                bad[index] = ("wrong_type", wrong)
+            else:
+                yield index, record, fitting[0]
+
+    def _ids(self, given: Sequence[str | None], of_record: Sequence[int], batch: RecordBatch) -> list[str]:
+        return [
+            identity or f"{self._file}:{batch.offsets[index]}" for identity, index in zip(given, of_record, strict=True)
+        ]
+
+    def _pair_batches(
+        self, pairs: list[RawPair], of_record: list[int], batch: RecordBatch
+    ) -> tuple[pa.RecordBatch | None, pa.RecordBatch | None]:
+        if not pairs:
+            return None, None
+        query, positive, kind, negatives, query_language, positive_language, ids, url, label, scores, license = zip(
+            *pairs, strict=True
+        )
+        return make_pairs(
+            query=pa.array(query, pa.string()),
+            positive=pa.array(positive, pa.string()),
+            kind=[name or self._kinds[0] for name in kind],
+            source=self._source,
+            document_id=self._ids(ids, of_record, batch),
+            query_lang=self._languages(query_language),
+            positive_lang=self._languages(positive_language),
+            negatives=pa.array(negatives, pa.list_(pa.string())) if any(negatives) else None,
+            url=pa.array(url, pa.string()),
+            license=self._settings.license
+            if not any(license)
+            else [name or self._settings.license for name in license],
+            label=label if any(value is not None for value in label) else None,
+            scores=pa.array(scores, SCORES) if any(scores) else None,
+        )
+
+    def _languages(self, tags: Sequence[str | None]) -> pa.Array:
+        code = {tag: language_code(tag or self._language or UNKNOWN) for tag in set(tags)}
+        return pa.array([code[tag] for tag in tags], pa.string())
+
+    def _document_batch(self, documents: list[tuple[int, RawDocument]], batch: RecordBatch) -> pa.RecordBatch:
+        of_record = [index for index, _ in documents]
+        title, text, language, ids, url = zip(*(document for _, document in documents), strict=True)
+        texts = normalise_text(pa.array(text, pa.string())).fill_null("")
+        rows = len(texts)
+        made = pa.RecordBatch.from_arrays(
+            [
+                pa.array(self._ids(ids, of_record, batch), pa.string()),
+                pa.repeat(self._source, rows),
+                pa.array(url, pa.string()),
+                normalise_text(pa.array(title, pa.string())),
+                texts,
+                self._languages(language),
+                pa.repeat(pa.scalar(self._settings.license, pa.string()), rows),
+                pa.nulls(rows, DOCUMENT.field("sections").type),
+            ],
+            schema=DOCUMENT,
+        )
+        return made.filter(pa.compute.not_equal(texts, ""))
+
+
+def _known_names(layouts: Sequence[Layout]) -> frozenset[str]:
+    return frozenset(name for layout in layouts for name in layout.required)
+
+
+def _fits(layout: Layout, record: Record) -> bool:
+    """Whether all required fields are there and all fields of their types."""
+    for name, kind in layout.required.items():
+        if name not in record or not _is_of(record[name], kind):
+            return False
+    return all(_is_of(record.get(name), kind) for name, kind in layout.optional.items())
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    return value is None or type(value) is kind or (kind is float and type(value) is int)
+
+
+def _wrong_type(layout: Layout, record: Record) -> str:
+    for name, kind in (*layout.required.items(), *layout.optional.items()):
+        if not _is_of(record.get(name), kind):
+            return f"{name}: expected {_TYPE_NAMES.get(kind, 'a number')}, found {type_name(record[name])}"
+    return ""
