@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -118,7 +120,6 @@ _SPACE: Final = (
     "\\x{202f}\\x{205f}\\x{3000}"
 )
 _SPACES: Final = f" *[{_SPACE}][{_SPACE} ]*|  +"  # each run of white space that is not one plain space already
-_UNTIDY: Final = f"{_NO_TEXT}|  |^ | $|[{_SPACE}]"
 # Latin, Greek, Cyrillic, Arabic letters, punctuation, kana, Chinese, Hangul: characters that NFC leaves alone among themselves.
 _PLAIN: Final = (
     "\\x{0}-\\x{2ff}\\x{388}-\\x{38a}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3ff}\\x{400}-\\x{482}\\x{48a}-\\x{52f}"
@@ -130,13 +131,49 @@ _PLAIN: Final = (
 def normalise_text(texts: pa.Array) -> pa.Array:
     """The text every pair holds: NFC, no control characters, each run of white space one space, none at the ends.
 
-    `texts` is a string array of any length; nulls stay null. Idempotent. Most text needs nothing: one pass of a regular
-    expression finds the rows that do, and only those are rewritten.
+    `texts` is a string array of any length; nulls stay null. Idempotent. Most text needs nothing: one pass over the bytes
+    finds the rows that do, and only those are rewritten.
     """
-    dirty = pc.or_(pc.match_substring_regex(texts, pattern=_UNTIDY), _loose(texts))
-    if not pc.any(dirty).as_py():
+    untidy, strange = _untidy_and_strange(texts)
+    loose = _loose(texts, strange)
+    if not (untidy | loose).any():
         return texts
-    return pc.replace_with_mask(texts, dirty.fill_null(False), _rewrite(texts.filter(dirty)))
+    dirty = pa.array(untidy | loose)
+    return pc.replace_with_mask(texts, dirty, _rewrite(texts.filter(dirty)))
+
+
+Rows = npt.NDArray[np.bool_]
+
+
+def _untidy_and_strange(texts: pa.Array) -> tuple[Rows, Rows]:
+    """Which texts hold white space or characters to change, and which hold a character outside of _PLAIN; nulls are neither."""
+    from sources.untidy_text import STRANGE, UNTIDY, classify_texts
+
+    if texts.null_count:
+        texts = texts.fill_null("")
+    flags = np.zeros(len(texts), np.uint8)
+    if len(texts):
+        _, bounds, data = texts.buffers()
+        bounds = np.frombuffer(bounds, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        data = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+        classify_texts(bounds, data, _character_classes(), flags)
+    return flags & UNTIDY > 0, flags & STRANGE > 0
+
+
+@cache
+def _character_classes() -> npt.NDArray[np.uint8]:
+    from sources.untidy_text import CODES, STRANGE, UNTIDY
+
+    codes = [code for code in range(CODES) if not 0xD800 <= code <= 0xDFFF]
+    characters = pa.array([chr(code) for code in codes], pa.string())
+
+    def matches(pattern: str) -> Rows:
+        found: Rows = pc.match_substring_regex(characters, pattern=pattern).to_numpy(zero_copy_only=False)
+        return found
+
+    classes = np.full(CODES, STRANGE, np.uint8)
+    classes[codes] = UNTIDY * matches(f"{_NO_TEXT}|[{_SPACE}]") + STRANGE * matches(f"[^{_PLAIN}]")
+    return classes
 
 
 def _rewrite(texts: pa.Array) -> pa.Array:
@@ -148,25 +185,23 @@ def _rewrite(texts: pa.Array) -> pa.Array:
 
 def _compose(texts: pa.Array) -> pa.Array:
     """NFC by the standard library: Arrow's utf8_normalize(form="NFC") takes apart and does not compose (pyarrow 25)."""
-    loose = _loose(texts)
-    if not pc.any(loose).as_py():
+    loose = _loose(texts, _untidy_and_strange(texts)[1])
+    if not loose.any():
         return texts
-    composed = [unicodedata.normalize("NFC", text) for text in texts.filter(loose).to_pylist()]
-    return pc.replace_with_mask(texts, loose.fill_null(False), pa.array(composed, pa.string()))
+    composed = [unicodedata.normalize("NFC", text) for text in texts.filter(pa.array(loose)).to_pylist()]
+    return pc.replace_with_mask(texts, pa.array(loose), pa.array(composed, pa.string()))
 
 
-def _loose(texts: pa.Array) -> pa.Array:
-    """Which texts NFC may change; null where the text is.
+def _loose(texts: pa.Array, strange: Rows) -> Rows:
+    """Which texts NFC may change; none but those of `strange` characters.
 
-    The full expression takes milliseconds to compile, so only texts with a character outside of the plain ranges see it.
+    The full expression takes milliseconds to compile and longer to run, so only those texts see it.
     """
-    if pc.all(pc.string_is_ascii(texts)).as_py() is not False:
-        return pc.if_else(pc.is_valid(texts), False, None)
-    strange = pc.match_substring_regex(texts, pattern=f"[^{_PLAIN}]")
-    if not pc.any(strange).as_py():
-        return strange
-    loose = pc.match_substring_regex(texts.filter(strange), pattern=_not_composed())
-    return pc.replace_with_mask(strange, strange.fill_null(False), loose)
+    loose = strange.copy()
+    if strange.any():
+        found = pc.match_substring_regex(texts.filter(pa.array(strange)), pattern=_not_composed())
+        loose[strange] = found.to_numpy(zero_copy_only=False)
+    return loose
 
 
 @cache

@@ -22,6 +22,9 @@ from sources.languages import _code_of_tag, language_code
         (" ru ", "rus_Cyrl"),
         ("not a language", "und"),
         ("", "und"),
+        ("und", "und"),
+        ("und-Latn", "und"),
+        ("mul", "und"),
     ],
 )
 def test_any_tag_becomes_one_code(tag: str, code: str) -> None:
