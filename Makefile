@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format docs bench bench-sources clean
 
 demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
@@ -22,8 +22,15 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)  ## write the table of docs/sources.md anew
+	$(BIN)/python -m pipelines.sources_page docs/sources.md
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_extract_filter.py
+
+# SOURCES_DATA: a folder of corpora in their own layouts; benchmarks/bench_sources.py says which
+bench-sources: $(STAMP)
+	$(BIN)/python benchmarks/bench_sources.py $(SOURCES_DATA)
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

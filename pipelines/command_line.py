@@ -1,5 +1,6 @@
 """The command `pairmill`. Only typer and rich are imported here; each command imports what it needs when it runs."""
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -175,19 +176,19 @@ def preview(
 
 
 @app.command(rich_help_panel=LOOK_PANEL)
-def sources() -> None:
+def sources(
+    name: Annotated[str | None, typer.Argument(help="tell all about this one, its settings too")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a source")] = False,
+) -> None:
     """List the sources: what each takes, gives, and where the data is had."""
-    from rich.table import Table
-
+    from pipelines.sources_page import source_as_json, source_details, sources_overview
     from sources.catalogue import load_source, source_names
 
-    table = Table(header_style="bold")
-    for column in ("source", "pairs", "languages", "files", "licence", "where to get it"):
-        table.add_column(column, overflow="fold")
-    for name in source_names():
-        source = load_source(name)
-        table.add_row(name, ", ".join(source.kinds), source.languages, source.layout, source.license, source.obtain)
-    console.print(table)
+    if as_json:
+        for known in [name] if name else source_names():
+            typer.echo(json.dumps(source_as_json(load_source(known)), ensure_ascii=False))
+        return
+    console.print(source_details(load_source(name)) if name else sources_overview())
 
 
 @app.command(rich_help_panel=LOOK_PANEL)
