@@ -6,12 +6,12 @@ Writes synthetic JSONL files (pairs of random words in six scripts, one row in t
 temporary folder and runs, each in a process of its own:
 
     jobs         extract and filter as a user runs them, languages included, to see that memory does not grow
-    columnar     the same adapter and rules without languages, on FnApiRunner: an element is a record batch
-    row by row   json.loads a line, the same cleaning and rules in plain Python, on FnApiRunner: an element is a dict
+    columnar     the same adapter and rules, languages included, on FnApiRunner: an element is a record batch
+    row by row   json.loads a line, the same cleaning and rules in plain Python, languages by the fasttext library, on
+                 FnApiRunner: an element is a dict
 
 All read JSONL and write what they keep and what they drop; rows per second and the ratio leave start-up out. The last two must drop the
-same number of rows for each reason, or the benchmark fails. Languages are left out of both because fastText takes the
-same time in either.
+same number of rows for each reason, or the benchmark fails.
 """
 
 import argparse
@@ -55,9 +55,6 @@ BAD_QUERIES = (
 BAD_POSITIVES = ("short", "=" * 60, "AAAA" * 400, "https://example.org/" + "path/" * 20)
 
 COUNTERS = "bench"
-NO_LANGUAGE = dict.fromkeys(
-    ("languages", "wrong_language_probability", "agreement_probability", "min_language_probability")
-)
 
 
 def main() -> None:
@@ -250,7 +247,7 @@ def decide_batch(batch: Any, folder: str) -> Iterator[Any]:
     from filters.measure import measure
     from sources.schema import split_rejects
 
-    settings = FilterSettings.model_validate({"preset": "c-mtp"} | NO_LANGUAGE)
+    settings = FilterSettings(preset="c-mtp")
     measured = measure(batch, settings)
     reason = decide(measured, settings, batch["kind"], batch["query_lang"], batch["positive_lang"])
     _count_reasons(reason)
@@ -304,6 +301,22 @@ def row_decider() -> Any:
 
     limits = FilterSettings(preset="c-mtp")
     class_of = class_of_character().tolist()
+    identify = row_language_identifier()
+    letter_kinds = (UPPER, LETTER, MARK, UNSPACED)
+
+    def begin(text: str) -> tuple[str, int]:
+        beginning = text[: limits.language.max_characters].replace("\n", " ")
+        kinds = [class_of[ord(character)] for character in beginning]
+        return beginning, sum(3 if kind == CJK else kind in letter_kinds for kind in kinds)
+
+    def languages(row: dict[str, str]) -> list[tuple[str | None, float]]:
+        """(group, probability) of each side; a short side is judged with its partner."""
+        (query, query_letters), (positive, positive_letters) = begin(row["query"]), begin(row["positive"])
+        if min(query_letters, positive_letters) >= limits.language.min_letters:
+            return [identify(query), identify(positive)]
+        if query_letters + positive_letters >= limits.language.min_letters:
+            return [identify(f"{query} {positive}"[: limits.language.max_characters])] * 2
+        return [(None, float("nan"))] * 2
 
     def measure(text: str) -> dict[str, float]:
         kinds = [class_of[ord(character)] for character in text]
@@ -347,9 +360,39 @@ def row_decider() -> Any:
             ("copy", copied >= 1),
             ("positive_repeats_query", copied > limits.max_copied_share),
         )
-        return next((reason for reason, fails in rules if fails), None)
+        failed = next((reason for reason, fails in rules if fails), None)
+        if failed is not None:
+            return failed
+        (query_language, query_sure), (positive_language, positive_sure) = languages(row)
+        if query_language != positive_language and min(query_sure, positive_sure) >= limits.agreement_probability:
+            return "languages_disagree"
+        return "low_language_probability" if max(query_sure, positive_sure) < limits.min_language_probability else None
 
     return decide
+
+
+def row_language_identifier() -> Any:
+    """Languages as filters.language has them, by the fasttext library: (text) -> (language group, probability)."""
+    import fasttext
+
+    from filters.characters import SCRIPTS, script_of_character
+    from filters.language import _CHINESE, _code_of_label, _packaged_model, language_group
+
+    model = fasttext.load_model(str(_packaged_model()))
+    script_of = script_of_character().tolist()
+
+    def identify(text: str) -> tuple[str, float]:
+        labels, chances = model.predict(text)
+        language = _code_of_label(labels[0]).split("_")[0] if labels else "und"
+        count = Counter(SCRIPTS[script_of[ord(character)]] for character in text)
+        han, kana = count["Hani"] + count["Hant"] + count["Hans"], count["Kana"]
+        mostly_han = 2 * (han + kana) > sum(count.values()) and language not in _CHINESE
+        if language in ("jpn", "zho") or mostly_han:
+            chinese = han > 0 if kana == 0 else 4 * kana < han and language != "jpn"
+            language = "zho" if chinese else "jpn"
+        return language_group(language), float(min(chances[0], 1.0)) if labels else 0.0
+
+    return identify
 
 
 WAYS = {"jobs": run_jobs, "columnar": run_columnar, "rows": run_rows}

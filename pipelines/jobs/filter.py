@@ -23,7 +23,7 @@ from pipelines.run_folder import RunFolder
 from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part
 from sources import schema
 
-VERSION = 1
+VERSION = 2
 REASONS = dict(DECISIONS)
 CHEAP: Final[frozenset[Family]] = frozenset({"text", "likeness"})  # always measured: a threshold may be set later
 

@@ -1,5 +1,6 @@
 """The language measured of real sentences, of short ones, and of those that letters alone decide."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -90,26 +91,33 @@ def test_serbian_in_latin_letters_gets_its_script():
     assert language_group(row["query_language"]) == language_group(row["positive_language"]) == "hbs"
 
 
-def with_answers(monkeypatch, *answers, languages=("jpn", "zho", "eng")):
-    answers = iter(answers)
-    model = LanguageModel(lambda text: next(answers), frozenset(languages))
-    monkeypatch.setattr(language, "load_language_model", lambda path: model)
+def with_answers(monkeypatch, *answers):
+    """A model that gives the first text the first answer, and so on; returns the texts it was asked for."""
+    labels, chances = zip(*answers, strict=True)
+    seen = []
+
+    def predict(texts):
+        seen.extend(texts.to_pylist())
+        return np.arange(len(texts), dtype=np.int32), np.array(chances[: len(texts)], np.float32)
+
+    monkeypatch.setattr(language, "load_language_model", lambda path: LanguageModel(labels, predict))
+    return seen
 
 
 def test_han_without_kana_is_chinese_and_much_kana_is_japanese(monkeypatch):
-    with_answers(monkeypatch, (("__label__ja",), (0.9,)), (("__label__zh",), (0.9,)))
+    with_answers(monkeypatch, ("__label__ja", 0.9), ("__label__zh", 0.9))
     row = measured("委员会将于月底公布调查结果", "委員会は月末に調査結果を公表します", "parallel")
     assert (row["query_language"], row["positive_language"]) == ("zho_Hans", "jpn_Jpan")
 
 
 def test_a_text_of_han_is_chinese_whatever_the_model_says(monkeypatch):
-    with_answers(monkeypatch, (("__label__vi",), (0.9,)), (("__label__yue",), (0.9,)))
+    with_answers(monkeypatch, ("__label__vi", 0.9), ("__label__yue", 0.9))
     row = measured("委员会将于月底公布调查结果", "委員會將於月底公佈調查結果", "parallel")
     assert (row["query_language"], row["positive_language"]) == ("zho_Hans", "yue_Hant")
 
 
 def test_labels_with_a_script_are_taken_and_probabilities_end_at_one(monkeypatch):
-    with_answers(monkeypatch, (("__label__eng_Latn",), (1.00005,)), (("__label__deu_Latn",), (0.5,)))
+    with_answers(monkeypatch, ("__label__eng_Latn", 1.00005), ("__label__deu_Latn", 0.5))
     row = measured(ENGLISH, GERMAN, "parallel")
     assert row["query_language"] == "eng_Latn"
     assert row["query_language_probability"] == 1
@@ -117,23 +125,48 @@ def test_labels_with_a_script_are_taken_and_probabilities_end_at_one(monkeypatch
 
 
 def test_the_wikipedia_named_als_is_alemannic_not_albanian(monkeypatch):
-    with_answers(monkeypatch, (("__label__als",), (0.9,)), (("__label__sq",), (0.9,)))
+    with_answers(monkeypatch, ("__label__als", 0.9), ("__label__sq", 0.9))
     row = measured(ENGLISH, GERMAN, "parallel")
     assert (row["query_language"], row["positive_language"]) == ("gsw_Latn", "sqi_Latn")
 
 
-def test_equal_texts_are_judged_once_and_only_their_beginning(monkeypatch):
-    seen = []
-
-    def predict(text):
-        seen.append(text)
-        return ("__label__en",), (0.9,)
-
-    monkeypatch.setattr(language, "load_language_model", lambda path: LanguageModel(predict, frozenset({"eng"})))
-    batch = pair(ENGLISH, "x y\n" * 300, "parallel")
-    batch = pa.Table.from_batches([batch, batch]).combine_chunks().to_batches()[0]
-    measure_language(batch, LanguageSettings(max_characters=100))
+def test_only_the_beginning_of_a_text_is_judged(monkeypatch):
+    seen = with_answers(monkeypatch, ("__label__en", 0.9), ("__label__de", 0.9))
+    measure_language(pair(ENGLISH, "x y\n" * 300, "parallel"), LanguageSettings(max_characters=100))
     assert seen == [ENGLISH, ("x y " * 300)[:100]]
+
+
+def test_a_pair_that_is_judged_together_is_judged_once(monkeypatch):
+    seen = with_answers(monkeypatch, ("__label__en", 0.9))
+    measure_language(pair("Index", "x y\n" * 300), LanguageSettings(max_characters=100))
+    assert seen == [("Index " + "x y " * 300)[:100]]
+
+
+def test_where_the_model_knows_nothing_the_language_is_unknown(monkeypatch):
+    def predict(texts):
+        return np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.float32)
+
+    monkeypatch.setattr(language, "load_language_model", lambda path: LanguageModel(("__label__en",), predict))
+    row = measured(ENGLISH, GERMAN, "parallel")
+    assert row["query_language"] == row["positive_language"] == "und"
+    assert row["query_language_probability"] == row["positive_language_probability"] == 0
+
+
+def test_pairs_of_every_kind_in_one_batch_are_measured_as_alone():
+    pairs = [
+        pair(ENGLISH, GERMAN, "parallel"),
+        pair("Index", GERMAN),
+        pair("Open", "File"),
+        pair("Open", GERMAN, "parallel", query_lang="eng_Latn", positive_lang="deu_Latn"),
+        pair(GERMAN, ENGLISH, query_lang="bam_Latn"),
+        pair("委员会将于月底公布", "Seite", "paraphrase"),
+        pair(GERMAN, "委员会将于月底公布", "parallel"),
+        pair("Titel", "委員会は月末に調査結果を公表します", positive_lang="bam_Latn"),
+    ]
+    batch = pa.Table.from_batches(pairs).combine_chunks().to_batches()[0]
+    alone = [measure_language(one, SETTINGS).to_pylist()[0] for one in pairs]
+    assert measure_language(batch, SETTINGS).to_pylist() == alone
+    assert len({tuple(row.values()) for row in alone}) == len(pairs)
 
 
 def test_a_batch_without_rows_has_no_measurements():
