@@ -34,6 +34,10 @@ class FieldSettings(SourceSettings):
     label_field: str | None = Field(None, description="field of the graded label, a number")
     title: str = Field("title", description="field of a document's title, with documents: true")
     text: str = Field("text", description="field of a document's text, with documents: true")
+    encoding: str | None = Field(
+        None,
+        description="encoding of the files, e.g. cp1251; default: UTF-8, but UTF-16 and GB18030 where they look so",
+    )
     max_line_bytes: int = Field(MAX_LINE, gt=0, description="a longer record is quarantined")
 
     @field_validator("kind")

@@ -20,9 +20,9 @@ for _characters, _code in ((b'"', _QUOTE), (b"\\", _BACKSLASH), (b",", _COMMA), 
 Positions = npt.NDArray[np.int64]
 
 
-def holds_array(path: str) -> bool:
+def holds_array(path: str, encoding: str | None = None) -> bool:
     """Whether the first character of a file that is not white space is `[`."""
-    for chunk in ByteStream(path):
+    for chunk in ByteStream(path, encoding=encoding):
         text = chunk.removeprefix(UTF8_MARK).lstrip()
         if text:
             return text.startswith(b"[")
@@ -37,9 +37,11 @@ class ArrayReader:
     them, there are none. The members of an outermost object come as `"name": value`.
     """
 
-    def __init__(self, path: str, max_element: int, within: str | None = None) -> None:
+    def __init__(
+        self, path: str, max_element: int, within: str | None = None, encoding: str | None = None
+    ) -> None:
         self._path, self._within = path, within
-        self._stream, self._max_element = ByteStream(path), max_element
+        self._stream, self._max_element = ByteStream(path, encoding=encoding), max_element
         self._broken: Fault | None = None
         self.cut_off = b""
 

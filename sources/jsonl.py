@@ -53,8 +53,8 @@ def read(split: Split, settings: JsonlSettings) -> Iterator[Extracted]:
 
 
 def _reader(split: Split, settings: JsonlSettings) -> tuple[Reader, str]:
-    if split.start == 0 and holds_array(split.path):
-        return ArrayReader(split.path, settings.max_line_bytes), "entry"
+    if split.start == 0 and holds_array(split.path, split.encoding):
+        return ArrayReader(split.path, settings.max_line_bytes, encoding=split.encoding), "entry"
     return LineReader(split, settings.max_line_bytes), "line"
 
 

@@ -1,47 +1,102 @@
-"""Opening files: paths and patterns, decompression as a stream, and whole lines in blocks.
+"""Opening files: paths and patterns, their decompressed bytes as a stream, and whole lines in blocks.
 
-Any path fsspec knows works (local, memory://, gs://, s3://, hf://). A fault in a compressed stream is no exception:
-everything that decompresses before it comes first, then `ByteStream.fault` says what is wrong and where.
+Any path fsspec knows works (local, memory://, gs://, s3://, hf://), and so do the members of archives
+(sources.archives). A fault in a compressed stream is no exception: everything that decompresses before it comes first,
+then `ByteStream.fault` says what is wrong and where.
 """
 
-import bz2
 import codecs
-import lzma
-import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, BinaryIO, Final, Protocol
 
 import fsspec
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
+from sources import archives
+from sources.archive_member import open_stored_file
+from sources.decompression import CHUNK as CHUNK  # noqa: PLC0414  # others have it from here
+from sources.decompression import DECOMPRESSORS, DamagedFileError, DecompressedBytes, Decompressor
+from sources.decompression import Fault as Fault  # noqa: PLC0414
+from sources.encodings import HEAD, as_utf8, encoding_of
 from sources.source import SourceError, Split
 
-CHUNK: Final = 1 << 20  # bytes read from storage at a time, and the most that one decompression step gives
 BLOCK: Final = 4 << 20  # bytes of a block of lines
 MAX_LINE: Final = 16 << 20  # longest line kept, in bytes
 EXCERPT: Final = 512  # bytes kept of a record that is too long
+HUB: Final = "hub://"  # a data set by its name: no file (sources.hub_rows)
 UTF8_MARK: Final = codecs.BOM_UTF8
-UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Offsets = npt.NDArray[np.int64]
 
 
 def expand_paths(patterns: Sequence[str]) -> list[str]:
-    """The files that paths, globs and folders (searched in depth) name, sorted, each once.
+    """The files that paths, globs and folders (searched in depth) name, sorted, each once; for archives, their members.
 
-    Hidden files (a name that starts with `.` or `_`) are left out of globs and folders. Raises SourceError naming the
-    pattern when it matches nothing.
+    Members of archives are named `ARCHIVE!/MEMBER`, and so may a pattern be, or `zip://MEMBER::ARCHIVE`; a `*` in the
+    member's part matches any characters, `/` too. Hidden files (a name that starts with `.` or `_`) are left out of
+    globs, folders and archives. Raises SourceError naming the pattern when it matches nothing, and for what cannot be
+    read: .7z and .rar archives, members that are refused (sources.archives), and archives inside of archives. Data sets on
+    the hub (hub://) stay as they are.
     """
     return sorted({path for pattern in patterns for path in _expand(pattern)})
 
 
-def _expand(pattern: str) -> list[str]:
+def file_pattern(pattern: str) -> str:
+    """The part of a pattern that names files: for members, the archive's."""
+    named = _archive_and_member(pattern)
+    return named[0] if named else pattern
+
+
+_CHAINED: Final = re.compile(r"(?:zip|tar)://(.*)::(.+)", re.DOTALL)
+
+
+def _archive_and_member(pattern: str) -> tuple[str, str] | None:
+    chained = _CHAINED.fullmatch(pattern)
+    return (chained[2], chained[1]) if chained else archives.split_member(pattern)
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    if pattern.startswith(HUB):
+        yield pattern
+        return
+    named = _archive_and_member(pattern)
+    for path in _expand_files(named[0] if named else pattern):
+        if archives.is_archive(path):
+            yield from _members(path, named[1] if named else "", pattern)
+        elif named:
+            raise SourceError(f"{pattern!r}: {path} is no archive whose members can be named")
+        else:
+            yield path
+
+
+def _members(archive: str, wanted: str, pattern: str) -> Iterator[str]:
+    """The paths of an archive's members: one of the very name wanted, those that match, or for "" all that are not hidden."""
+    names = archives.member_names(archive)
+    if wanted in names:
+        names = [wanted]
+    elif wanted:
+        names = [name for name in names if fnmatchcase(name, wanted) and not _hidden(PurePosixPath(name).name, "")]
+    else:
+        names = [name for name in names if not _hidden(name, "")]
+    if not names:
+        raise SourceError(f"{archive}: no member matches {pattern!r}: name one, or give a glob")
+    for name in names:
+        if archives.is_archive(name):
+            raise SourceError(
+                f"{archive}: member {name!r} is an archive inside of an archive: unpack the outer one, or leave it out with a"
+                f" glob such as {archive}{archives.MARK}*.txt"
+            )
+        yield archives.member_path(archive, name)
+
+
+def _expand_files(pattern: str) -> list[str]:
     try:
         system, path = fsspec.core.url_to_fs(pattern)
     except (ValueError, ImportError) as error:
@@ -66,15 +121,20 @@ def _full_name(system: Any, path: str) -> str:
 
 
 def open_stored(path: str) -> BinaryIO:
-    """The stored bytes of a file, seekable. Raises SourceError when it cannot be opened."""
-    try:
-        return cast(BinaryIO, fsspec.open(path, "rb").open())
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"cannot open {path!r}: {error}") from error
+    """The stored bytes of a file or of a member of an archive, seekable. Raises SourceError when it cannot be opened.
+
+    Reading a member raises DamagedFileError after the last bytes that the archive still gives.
+    """
+    member = archives.split_member(path)
+    return open_stored_file(path) if member is None else archives.open_member(*member)
 
 
 def stored_size(path: str) -> int | None:
-    """Bytes of the file on storage; None where the storage does not say."""
+    """Bytes of the file on storage; None where the storage does not say, and for what can only be read from its start:
+    a compressed member of an archive is one split."""
+    member = archives.split_member(path)
+    if member is not None:
+        return archives.member_size(*member) if archives.stored_apart(*member) else None
     try:
         system, name = fsspec.core.url_to_fs(path)
         size = system.size(name)
@@ -99,129 +159,15 @@ def is_compressed(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in DECOMPRESSORS
 
 
-class Decompressor(Protocol):
-    """One member (gz), stream (bz2, xz) or frame (zst), decompressed in steps of bounded size."""
-
-    def step(self, data: bytes) -> bytes:
-        """Decompress some of `data` and of what was given before; at most about CHUNK bytes."""
-        ...
-
-    @property
-    def hungry(self) -> bool:
-        """Whether the next step needs more data."""
-        ...
-
-    @property
-    def done(self) -> bool: ...
-
-    @property
-    def rest(self) -> bytes:
-        """What follows the member in the data given."""
-        ...
-
-
-class _Gzip:
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-
-    def step(self, data: bytes) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, CHUNK)
-
-    @property
-    def hungry(self) -> bool:
-        return not self._inner.unconsumed_tail
-
-    @property
-    def done(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def rest(self) -> bytes:
-        return self._inner.unused_data
-
-
-class _Stream:
-    """bz2 and xz: the standard library gives both the same interface."""
-
-    def __init__(self, inner: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
-        self._inner = inner
-
-    def step(self, data: bytes) -> bytes:
-        return self._inner.decompress(data, CHUNK)
-
-    @property
-    def hungry(self) -> bool:
-        return self._inner.needs_input
-
-    @property
-    def done(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def rest(self) -> bytes:
-        return self._inner.unused_data
-
-
-class _Zstandard:
-    PIECE: Final = 1024  # a block of 4 bytes may give 128 KiB: so a step gives at most 32 MiB of a bomb
-
-    def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor().decompressobj()
-        self._waiting = memoryview(b"")
-
-    def step(self, data: bytes) -> bytes:
-        if data:
-            self._waiting = memoryview(bytes(self._waiting) + data)
-        parts: list[bytes] = []
-        size = 0
-        while self._waiting and size < CHUNK and not self._inner.eof:
-            piece, self._waiting = self._waiting[: self.PIECE], self._waiting[self.PIECE :]
-            parts.append(self._inner.decompress(piece))
-            size += len(parts[-1])
-        return b"".join(parts)
-
-    @property
-    def hungry(self) -> bool:
-        return not self._waiting
-
-    @property
-    def done(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def rest(self) -> bytes:
-        return self._inner.unused_data + bytes(self._waiting)
-
-
-XZ_MEMORY: Final = 256 << 20
-
-DECOMPRESSORS: Final[dict[str, Callable[[], Decompressor]]] = {
-    ".gz": _Gzip,
-    ".bz2": lambda: _Stream(bz2.BZ2Decompressor()),
-    ".xz": lambda: _Stream(lzma.LZMADecompressor(memlimit=XZ_MEMORY)),
-    ".zst": _Zstandard,
-}
-_FAULTS: Final = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a file ends before it should: `truncated_file` or `corrupt_file`, at a byte of the stored file."""
-
-    reason: str
-    position: int
-    detail: str
-
-
 class ByteStream:
     """The decompressed bytes of stored bytes [start, end) of a file, once, in chunks of about CHUNK bytes.
 
     `position` is the stored byte reached; `fault`, set when the chunks have run out, why they should have gone on.
-    UTF-16 text with its mark at the start of the file comes as UTF-8.
+    Text in another encoding, seen (sources.encodings) or told, comes as UTF-8.
     """
 
-    def __init__(self, path: str, start: int = 0, end: int | None = None) -> None:
-        self.path, self.start, self.end = path, start, end
+    def __init__(self, path: str, start: int = 0, end: int | None = None, encoding: str | None = None) -> None:
+        self.path, self.start, self.end, self.encoding = path, start, end, encoding
         self.position = start
         self.member = start  # stored byte where the compressed member of the last chunk starts
         self.fault: Fault | None = None
@@ -230,116 +176,41 @@ class ByteStream:
         with open_stored(self.path) as file:
             make = DECOMPRESSORS.get(PurePosixPath(self.path).suffix.lower())
             chunks = self._stored(file) if make is None else self._decompressed(file, make)
-            yield from chunks if self.start else _as_utf8(chunks)
+            yield from chunks if self.start else as_utf8(chunks, self.encoding)
 
     def _stored(self, file: BinaryIO) -> Iterator[bytes]:
         file.seek(self.position)
-        while chunk := file.read(CHUNK if self.end is None else min(CHUNK, self.end - self.position)):
-            self.position += len(chunk)
-            yield chunk
+        try:
+            while chunk := file.read(CHUNK if self.end is None else min(CHUNK, self.end - self.position)):
+                self.position += len(chunk)
+                yield chunk
+        except DamagedFileError as error:
+            self.fault = error.fault
 
     def _decompressed(self, file: BinaryIO, make: Callable[[], Decompressor]) -> Iterator[bytes]:
-        """Every member in turn; zero bytes after a member are padding."""
-        rest, empty = b"", True
-        while True:
-            rest = rest.lstrip(b"\0") if not empty else rest
-            while not rest and (rest := self._read(file)):
-                rest = rest.lstrip(b"\0") if not empty else rest
-            if not rest:
-                if empty:
-                    self.fault = Fault("truncated_file", self.position, "the file is empty")
-                return
-            empty, self.member = False, self.position - len(rest)
-            rest = yield from self._member(file, make, self.member, rest)
-            if self.fault is not None:
-                return
-
-    def _member(
-        self, file: BinaryIO, make: Callable[[], Decompressor], start: int, data: bytes
-    ) -> Generator[bytes, None, bytes]:
-        """Yields the member's bytes, returns the stored bytes read beyond it."""
-        decompressor, given = make(), 0
-        while not decompressor.done:
-            if not data and decompressor.hungry and not (data := self._read(file)):
-                while chunk := decompressor.step(b""):  # zlib may still hold some
-                    yield chunk
-                self.fault = Fault("truncated_file", self.position, "the compressed stream stops before its end")
-                return b""
-            try:
-                chunk = decompressor.step(data)
-            except _FAULTS as error:
-                yield from _salvage(file, make(), start, self.position, given)
-                place = self.position - len(data)
-                self.fault = Fault("corrupt_file", place, f"the compressed stream is damaged: {error}")
-                return b""
-            data = b""
-            given += len(chunk)
-            if chunk:
-                yield chunk
-        return decompressor.rest
-
-    def _read(self, file: BinaryIO) -> bytes:
-        file.seek(self.position)
-        size = CHUNK // 4 if self.end is None else min(CHUNK // 4, self.end - self.position)
-        data = file.read(size)
-        self.position += len(data)
-        return data
-
-
-def _salvage(file: BinaryIO, decompressor: Decompressor, start: int, end: int, given: int) -> Iterator[bytes]:
-    """What a damaged member still gives after its first `given` bytes: fed again, and byte by byte where it ends.
-
-    A decompressor that raises keeps what it made in the same step: hence the second go, in the smallest steps.
-    """
-    file.seek(start)
-    size = max(end - start - CHUNK // 2, 0)
-    made = 0
-    try:
-        for step in _feed(file, size, decompressor):
-            made += len(step)
-            if made > given:
-                yield step[-(made - given) :]
-                given = made
-    except _FAULTS:
-        return  # the fault that the caller reports
-
-
-def _feed(file: BinaryIO, size: int, decompressor: Decompressor) -> Iterator[bytes]:
-    while not decompressor.done:
-        data = b""
-        if decompressor.hungry:
-            data = file.read(min(CHUNK // 4, size) if size else 1)
-            if not data:
-                return
-            size -= min(size, len(data))
-        yield decompressor.step(data)
-
-
-def _as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    decoder: codecs.IncrementalDecoder | None = None
-    first = True
-    for chunk in chunks:
-        if first and chunk.startswith(UTF16_MARKS):
-            decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-        first = False
-        yield chunk if decoder is None else decoder.decode(chunk).encode()
-    if decoder is not None and (tail := decoder.decode(b"", final=True)):
-        yield tail.encode()
+        stream = DecompressedBytes(file, make, self.start, self.end)
+        for chunk in stream:
+            self.position, self.member = stream.position, stream.member
+            yield chunk
+        self.position, self.member, self.fault = stream.position, stream.member, stream.fault
 
 
 def byte_splits(path: str, target_bytes: int) -> list[Split]:
-    """One split for a compressed (or UTF-16) file; byte ranges of about `target_bytes` for a plain one."""
+    """One split for a compressed file, or one that is not in UTF-8; byte ranges of about `target_bytes` for a plain one."""
     size = stored_size(path)
-    if size is None or is_compressed(path) or size <= target_bytes or _is_utf16(path):
+    member = archives.split_member(path)
+    if size is None and member is not None:
+        return [Split(path, size=archives.member_size(*member))]
+    if size is None or is_compressed(path) or size <= target_bytes or _is_recoded(path):
         return [Split(path, size=size)]
     parts = max(1, round(size / max(1, target_bytes)))
     cuts = [size * part // parts for part in range(parts + 1)]
     return [Split(path, start, end, size) for start, end in pairwise(cuts) if start < end]
 
 
-def _is_utf16(path: str) -> bool:
+def _is_recoded(path: str) -> bool:
     with open_stored(path) as file:
-        return file.read(2).startswith(UTF16_MARKS)
+        return encoding_of(file.read(HEAD)) is not None
 
 
 @dataclass(frozen=True)
@@ -408,7 +279,8 @@ class LineReader:
     def __init__(self, split: Split, max_line: int = MAX_LINE, block: int = BLOCK) -> None:
         self._split, self._max_line, self._block = split, max_line, block
         self.cut_off = b""
-        self._stream = ByteStream(split.path, max(0, split.start - 1), split.end)  # is the byte before a newline?
+        start = max(0, split.start - 1)  # is the byte before a newline?
+        self._stream = ByteStream(split.path, start, split.end, split.encoding)
 
     @property
     def position(self) -> int:

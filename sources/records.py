@@ -9,8 +9,10 @@ The rest is here: the formats (sources.record_formats), types, quarantine, ids, 
 file of another corpus. `docs/sources.md` shows a whole adapter.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -18,13 +20,32 @@ from pydantic import Field
 
 from sources.json_records import type_name
 from sources.languages import UNKNOWN, language_code
+from sources.negatives import NegativesWindow, RawNegative
 from sources.reading import MAX_LINE, base_name, without_compression
-from sources.record_formats import Format, Record, RecordBatch, open_records, record_splits
+from sources.record_formats import ROWS, Format, Record, RecordBatch, open_records, record_splits
 from sources.schema import DOCUMENT, KINDS, SCORES, QuarantineRows, make_pairs, normalise_text
-from sources.source import Extracted, InputFile, Source, SourceError, SourceSettings, Split, each_alone, extracted
+from sources.source import (
+    WHOLE,
+    Extracted,
+    InputFile,
+    Source,
+    SourceError,
+    SourceSettings,
+    Split,
+    each_alone,
+    extracted,
+)
 
 EARLY: Final = 1000  # records after which a file without a single right one is called one of another corpus
+STEP_TEXT: Final = 16 << 20  # characters of the pairs of one step, about: a record may repeat its texts in many pairs
 FEW: Final = 3  # a whole file of so many records and no right one is, too
+LONGEST: Final = 1 << 30  # bytes of the longest record that may be allowed: Arrow's columns of texts end at 2 GiB
+PLAIN_PARTS: Final = 64  # pairs of one record that come whatever they hold
+MOST_PARTS: Final = (
+    100_000  # pairs of one record; texts repeated in more pairs than that are an attack, or another corpus
+)
+MOST_TEXT: Final = 1 << 30  # characters of the pairs of one record, the same text counted in each
+MOST_BAD_PARTS: Final = 100  # bad parts of one record that have rows of their own; the others are only counted
 
 _TYPE_NAMES: Final = {str: "a text", list: "a list", dict: "an object", bool: "a boolean", int: "a number"}
 Value = TypeVar("Value", str, list[Any], dict[str, Any])
@@ -34,7 +55,16 @@ class RecordSettings(SourceSettings):
     """Settings of every source of records; an adapter's own may extend it."""
 
     kinds: tuple[str, ...] | None = Field(None, description="kinds of pairs to give; default: the source's usual ones")
-    max_record_bytes: int = Field(MAX_LINE, gt=0, description="a longer record is quarantined")
+    max_record_bytes: int = Field(MAX_LINE, gt=0, le=LONGEST, description="a longer record is quarantined")
+
+
+class NegativesSettings(RecordSettings):
+    """Settings of a source that gathers the negatives of a query from other records of the file."""
+
+    max_negatives: int = Field(16, ge=0, description="most negatives of a query that are kept, the first ones")
+    window_bytes: int = Field(
+        256 << 20, gt=0, description="memory for queries whose negatives may still come; the oldest leave first"
+    )
 
 
 class RawPair(NamedTuple):
@@ -77,10 +107,13 @@ class Layout:
 
     `required` fields are in every record, with these types; null is allowed and counts as empty. `optional` ones may lack
     but not be of another type. A field that is named in neither may be anything: look with `field_of` into what is nested.
+    `pairs` raises BadRecord where nothing of a record can be used, and yields one for a part that cannot:
+    such a part counts as a record of its own. RawNegative is for sources that gather negatives. It is asked for one pair
+    after the other, and for no more once they are too many: let it yield them as it makes them.
     """
 
     required: Mapping[str, type]
-    pairs: Callable[[Record, Any], Iterator[RawPair]]
+    pairs: Callable[[Record, Any], Iterator[RawPair | RawNegative | BadRecord]]
     optional: Mapping[str, type] = field(default_factory=dict)
     document: Callable[[Record, Any], RawDocument | None] | None = None
 
@@ -106,6 +139,11 @@ def text_of(value: Any, what: str) -> str:
     return value
 
 
+def record_id(corpus: str, identity: Any) -> str | None:
+    """The document id of a corpus's own id, a text or a whole number; None for none or any other value."""
+    return f"{corpus}:{identity}" if type(identity) in (str, int) and identity != "" else None
+
+
 def record_source(
     *,
     name: str,
@@ -116,27 +154,34 @@ def record_source(
     license: str,
     obtain: str,
     verified: str,
-    layouts: Sequence[Layout],
+    layouts: Sequence[Layout] | Callable[[Split, Any], Sequence[Layout]],
     Settings: type[RecordSettings] = RecordSettings,
     usual_kinds: tuple[str, ...] | None = None,
-    language: str | None = None,
+    language: str | Callable[[Split], str | None] | None = None,
     format: Format = Format(),  # noqa: B008  # frozen
     gather: Callable[[Sequence[str], Any], list[InputFile]] = each_alone,
+    gathers_negatives: bool = False,
 ) -> Source:
     """A Source made of layouts.
 
     `usual_kinds` are given where the user names none; default: all of `kinds`. `language` is that of the texts where
-    neither the records nor the user's settings say it.
+    neither the records nor the user's settings say it; a function takes it from the file's name. `layouts` may be a
+    function of (split, settings), where pairs depend on the file's name or on its companions. With `gathers_negatives`
+    pairs wait for the RawNegatives of their query, each file is one split, and `Settings` extends NegativesSettings.
     """
     unknown = set(kinds) - set(KINDS)
     assert not unknown, f"{name}: unknown kinds {unknown}"
+    assert not gathers_negatives or issubclass(Settings, NegativesSettings)
 
     def splits(path: str, settings: RecordSettings, target_bytes: int) -> list[Split]:
-        return record_splits(path, format, target_bytes)
+        return record_splits(path, format, WHOLE if gathers_negatives else target_bytes)
 
-    def read(split: Split, settings: RecordSettings) -> Iterator[Extracted]:
-        chosen = _chosen_kinds(name, settings, kinds, usual_kinds or kinds)
-        return _RecordExtraction(name, split, settings, layouts, kinds, chosen, language, format).run()
+    def read(split: Split, settings: Any) -> Iterator[Extracted]:
+        chosen = chosen_kinds(name, settings, kinds, usual_kinds or kinds)
+        of_split = layouts(split, settings) if callable(layouts) else layouts
+        window = NegativesWindow(settings.window_bytes, settings.max_negatives) if gathers_negatives else None
+        said = language(split) if callable(language) else language
+        return _RecordExtraction(name, split, settings, of_split, kinds, chosen, said, format, window).run()
 
     return Source(
         name=name,
@@ -154,9 +199,8 @@ def record_source(
     )
 
 
-def _chosen_kinds(
-    name: str, settings: RecordSettings, kinds: tuple[str, ...], usual: tuple[str, ...]
-) -> frozenset[str]:
+def chosen_kinds(name: str, settings: RecordSettings, kinds: tuple[str, ...], usual: tuple[str, ...]) -> frozenset[str]:
+    """The kinds that the settings ask for, else the usual ones. Raises SourceError for one that is none of `kinds`."""
     for kind in settings.kinds or ():
         if kind not in kinds:
             raise SourceError(
@@ -178,11 +222,12 @@ class _RecordExtraction:
         chosen: frozenset[str],
         language: str | None,
         format: Format,
+        window: NegativesWindow | None,
     ) -> None:
         self._name, self._split, self._settings, self._layouts = name, split, settings, layouts
         self._kinds, self._chosen, self._language = kinds, chosen, settings.language or language
-        self._source = settings.label or name
-        self._reader = open_records(split, format, settings.max_record_bytes, _known_names(layouts))
+        self._source, self._window = settings.label or name, window
+        self._reader = open_records(split, format, settings.max_record_bytes, _required(layouts), _named(layouts))
         self._quarantine = QuarantineRows(self._source, split.path, self._reader.unit)
         self._file = without_compression(split.name) if split.name else base_name(split.path)
         self._seen = self._right = 0
@@ -190,11 +235,14 @@ class _RecordExtraction:
 
     def run(self) -> Iterator[Extracted]:
         for records in self._reader:
-            yield self._extract(records)
+            yield from self._extract(records)
             if self._seen >= EARLY:
                 self._fail_if_another_corpus()
         if self._seen >= FEW and self._reader.fault is None:
             self._fail_if_another_corpus()
+        if self._window is not None:
+            for kept, rejects in self._portions((pair, "") for pair in self._window.take(last=True)):
+                yield extracted(0, self._reader.position, pairs=kept, rejects=rejects)
         if (fault := self._reader.fault) is not None:
             self._quarantine.add(
                 fault.position, fault.reason, f"{fault.detail} | ".encode() + self._reader.cut_off, "byte"
@@ -205,45 +253,60 @@ class _RecordExtraction:
         """Only the start of a file tells: a later split of bad records is no proof."""
         if self._right or self._split.start:
             return
-        expected = " or ".join(f"({', '.join(layout.required)})" for layout in self._layouts)
+        expected = " or ".join(dict.fromkeys(f"({', '.join(layout.required)})" for layout in self._layouts))
         found = ", ".join(repr(name) for name in self._found)[:1000] or "none"
         raise SourceError(
             f"{self._split.path}: no record has the fields of source {self._name}: expected {expected}, found {found}."
             " Name the source that fits (`pairmill sources` lists them), or use jsonl or table and name the fields"
         )
 
-    def _extract(self, batch: RecordBatch) -> Extracted:
-        pairs: list[RawPair] = []
-        of_record: list[int] = []
+    def _extract(self, batch: RecordBatch) -> Iterator[Extracted]:
+        pairs: list[tuple[RawPair, str]] = []
         documents: list[tuple[int, RawDocument]] = []
         bad = dict(batch.bad)
+        bad_parts: list[tuple[int, tuple[str, str]]] = []
+        lost = 0
         want_documents = self._settings.documents
         for index, record, layout in self._laid_out(batch, bad):
             try:
-                made = [pair for pair in layout.pairs(record, self._settings) if self._kind(pair) in self._chosen]
+                parts = _bounded(layout.pairs(record, self._settings))
                 document = layout.document(record, self._settings) if want_documents and layout.document else None
             except BadRecord as error:
                 bad[index] = (error.reason, error.detail)
                 continue
-            pairs += made
-            of_record += [index] * len(made)
+            made = [part for part in parts if isinstance(part, RawPair) and self._kind(part) in self._chosen]
+            wrong = [part for part in parts if isinstance(part, BadRecord)]
+            bad_parts += [(index, (part.reason, part.detail)) for part in wrong[:MOST_BAD_PARTS]]
+            lost += max(0, len(wrong) - MOST_BAD_PARTS)
+            default_id = f"{self._file}:{batch.offsets[index]}"
+            if self._window is None:
+                pairs += [(pair, default_id) for pair in made]
+            else:
+                for pair in made:
+                    self._window.add(pair, default_id)
+                for negative in (part for part in parts if isinstance(part, RawNegative)):
+                    self._window.add(negative, default_id)
             if document is not None:
                 documents.append((index, document))
-        for index in sorted(bad):
-            reason, detail = bad[index]
+        for index, (reason, detail) in sorted([*bad.items(), *bad_parts], key=itemgetter(0)):
             place, unit = batch.place(index)
             excerpt = batch.excerpt(index)
             self._quarantine.add(place, reason, f"{detail} | ".encode() + excerpt if detail else excerpt, unit)
-        kept, rejects = self._pair_batches(pairs, of_record, batch)
-        return extracted(
-            len(batch.records),
+        if self._window is not None:
+            pairs = [(pair, "") for pair in self._window.take()]
+        portions = self._portions(pairs)
+        kept, rejects = next(portions, (None, None))
+        yield extracted(
+            len(batch.records) + len(bad_parts),
             self._reader.position,
             pairs=kept,
             rejects=rejects,
             documents=self._document_batch(documents, batch) if documents else None,
             quarantine=self._quarantine.take(),
-            lost=batch.lost,
+            lost=batch.lost + lost,
         )
+        for kept, rejects in portions:
+            yield extracted(0, self._reader.position, pairs=kept, rejects=rejects)
 
     def _kind(self, pair: RawPair) -> str:
         return pair.kind or self._kinds[0]
@@ -254,34 +317,43 @@ class _RecordExtraction:
         self._seen += len(records)
         if records and not self._found:
             self._found = tuple(list(records[0][1])[:30])
-        for layout in self._layouts:
-            if all(_fits(layout, record) for _, record in records):
-                self._right += len(records)
-                yield from ((index, record, layout) for index, record in records)
-                return
+        names: tuple[str, ...] = ()
+        fitting: list[Layout] | None = None
         for index, record in records:
-            fitting = [layout for layout in self._layouts if layout.required.keys() <= record.keys()]
+            if fitting is None or tuple(record) != names:  # most records have the fields of the one before
+                names = tuple(record)
+                fitting = [layout for layout in self._layouts if layout.required.keys() <= record.keys()]
             if not fitting:
-                wanted = " or ".join(", ".join(layout.required) for layout in self._layouts)
-                bad[index] = ("missing_field", f"expected {wanted}; found {', '.join(list(record)[:20])[:100]}")
+                wanted = " or ".join(dict.fromkeys(", ".join(layout.required) for layout in self._layouts))
+                bad[index] = ("missing_field", f"expected {wanted}; found {', '.join(names[:20])[:100]}")
                 continue
             self._right += 1
-            if wrong := _wrong_type(fitting[0], record):
-                bad[index] = ("wrong_type", wrong)
+            for layout in fitting:
+                if _has_types(layout, record):
+                    yield index, record, layout
+                    break
             else:
-                yield index, record, fitting[0]
+                bad[index] = ("wrong_type", _wrong_type(fitting[0], record))
 
-    def _ids(self, given: Sequence[str | None], of_record: Sequence[int], batch: RecordBatch) -> list[str]:
-        return [
-            identity or f"{self._file}:{batch.offsets[index]}" for identity, index in zip(given, of_record, strict=True)
-        ]
+    def _portions(self, pairs: Iterable[tuple[RawPair, str]]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Batches of pairs, each given with its default id, and of rejects; about STEP_TEXT characters at a time."""
+        portion: list[RawPair] = []
+        ids: list[str] = []
+        size = 0
+        for pair, default_id in pairs:
+            portion.append(pair)
+            ids.append(pair.document_id or default_id)
+            size += len(pair.query or "") + len(pair.positive or "")
+            if pair.negatives:
+                size += sum(map(len, pair.negatives))
+            if size >= STEP_TEXT or len(portion) >= 4 * ROWS:
+                yield self._pair_batches(portion, ids)
+                portion, ids, size = [], [], 0
+        if portion:
+            yield self._pair_batches(portion, ids)
 
-    def _pair_batches(
-        self, pairs: list[RawPair], of_record: list[int], batch: RecordBatch
-    ) -> tuple[pa.RecordBatch | None, pa.RecordBatch | None]:
-        if not pairs:
-            return None, None
-        query, positive, kind, negatives, query_language, positive_language, ids, url, label, scores, license = zip(
+    def _pair_batches(self, pairs: list[RawPair], ids: list[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        query, positive, kind, negatives, query_language, positive_language, _, url, label, scores, license = zip(
             *pairs, strict=True
         )
         return make_pairs(
@@ -289,7 +361,7 @@ class _RecordExtraction:
             positive=pa.array(positive, pa.string()),
             kind=[name or self._kinds[0] for name in kind],
             source=self._source,
-            document_id=self._ids(ids, of_record, batch),
+            document_id=ids,
             query_lang=self._languages(query_language),
             positive_lang=self._languages(positive_language),
             negatives=pa.array(negatives, pa.list_(pa.string())) if any(negatives) else None,
@@ -306,13 +378,13 @@ class _RecordExtraction:
         return pa.array([code[tag] for tag in tags], pa.string())
 
     def _document_batch(self, documents: list[tuple[int, RawDocument]], batch: RecordBatch) -> pa.RecordBatch:
-        of_record = [index for index, _ in documents]
+        default_ids = [f"{self._file}:{batch.offsets[index]}" for index, _ in documents]
         title, text, language, ids, url = zip(*(document for _, document in documents), strict=True)
         texts = normalise_text(pa.array(text, pa.string())).fill_null("")
         rows = len(texts)
         made = pa.RecordBatch.from_arrays(
             [
-                pa.array(self._ids(ids, of_record, batch), pa.string()),
+                pa.array([given or default for given, default in zip(ids, default_ids, strict=True)], pa.string()),
                 pa.repeat(self._source, rows),
                 pa.array(url, pa.string()),
                 normalise_text(pa.array(title, pa.string())),
@@ -326,14 +398,47 @@ class _RecordExtraction:
         return made.filter(pa.compute.not_equal(texts, ""))
 
 
-def _known_names(layouts: Sequence[Layout]) -> frozenset[str]:
+def _required(layouts: Sequence[Layout]) -> frozenset[str]:
     return frozenset(name for layout in layouts for name in layout.required)
 
 
-def _fits(layout: Layout, record: Record) -> bool:
-    """Whether all required fields are there and all fields of their types."""
+def _named(layouts: Sequence[Layout]) -> frozenset[str]:
+    return frozenset(name for layout in layouts for name in (*layout.required, *layout.optional))
+
+
+def _bounded(made: Iterator[RawPair | RawNegative | BadRecord]) -> list[RawPair | RawNegative | BadRecord]:
+    """What a record makes. Raises BadRecord where it is so much that no real record makes it: a text of megabytes, put
+    into each of a million pairs, would otherwise fill memory and storage.
+    """
+    parts = list(islice(made, PLAIN_PARTS))
+    if len(parts) < PLAIN_PARTS:
+        return parts
+    lengths: dict[int, int] = {}  # of the lists of negatives, which the pairs of a record share
+    text = sum(_text_of_part(part, lengths) for part in parts)
+    for part in made:
+        parts.append(part)
+        text += _text_of_part(part, lengths)
+        if len(parts) > MOST_PARTS or text > MOST_TEXT:
+            raise BadRecord("too_many_pairs", f"more than {len(parts) - 1} pairs, of {text} characters together")
+    return parts
+
+
+def _text_of_part(part: RawPair | RawNegative | BadRecord, lengths: dict[int, int]) -> int:
+    """Characters of a pair; `lengths` keeps those of each list of negatives."""
+    if not isinstance(part, RawPair):
+        return 0
+    negatives = 0
+    if part.negatives:
+        if id(part.negatives) not in lengths:
+            lengths[id(part.negatives)] = sum(map(len, part.negatives)) + len(part.negatives)
+        negatives = lengths[id(part.negatives)]
+    return len(part.query or "") + len(part.positive or "") + negatives
+
+
+def _has_types(layout: Layout, record: Record) -> bool:
+    """Whether the fields that the layout knows are of their types; the required ones must be there."""
     for name, kind in layout.required.items():
-        if name not in record or not _is_of(record[name], kind):
+        if not _is_of(record[name], kind):
             return False
     return all(_is_of(record.get(name), kind) for name, kind in layout.optional.items())
 

@@ -9,12 +9,14 @@ Adapters are plain functions gathered in a `Source`; `sources.catalogue` lists t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from sources.schema import DOCUMENT, PAIR, QUARANTINE, REJECT
+
+WHOLE: Final = 1 << 62  # bytes no file has: a split of so many is the whole file
 
 
 class SourceError(ValueError):
@@ -51,6 +53,7 @@ class Split:
     # The file's name without its place: what default document ids start with; None: the base name.
     name: str | None = None
     companions: tuple[str, ...] = ()  # those of the InputFile
+    encoding: str | None = None  # told by the settings; None: UTF-8, or what the file looks like
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Source:
     verified: str = "real files"
 
     def input_splits(self, file: InputFile, settings: SourceSettings, target_bytes: int) -> list[Split]:
-        """The splits of an input file; each knows the companions."""
-        parts = self.splits(file.path, settings, target_bytes)
-        return [replace(part, companions=file.companions) for part in parts]
+        """The splits of an input file; each knows the companions. A file whose encoding is told is one."""
+        encoding = getattr(settings, "encoding", None)
+        parts = self.splits(file.path, settings, WHOLE if encoding else target_bytes)
+        return [replace(part, companions=file.companions, encoding=encoding) for part in parts]

@@ -123,7 +123,7 @@ def _reader(split: Split, settings: TableSettings) -> Reader:
 
 def _column_names(split: Split, settings: TableSettings) -> list[str] | None:
     """The names of the columns, from the first row of the file; None for a file without rows."""
-    first = next(iter(_reader(Split(split.path), settings)), None)
+    first = next(iter(_reader(Split(split.path, encoding=split.encoding), settings)), None)
     if first is None:
         return None
     if isinstance(first, LongRecord):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from sources.quoted_rows import QuotedRowReader
 from sources.reading import (
+    EXCERPT,
     Fault,
     LineReader,
     LongRecord,
@@ -24,8 +25,10 @@ from sources.record_formats import ROWS, Bad, BlockRecords, Format, Record, Reco
 from sources.source import SourceError, Split
 
 LONGEST_CELL: Final = 1 << 30
-STEP_BYTES: Final = 8 << 20  # of a Parquet file's rows read at once, as the file counts them
+STEP_BYTES: Final = 8 << 20  # of the rows of Parquet of one step, written out
+DECODED: Final = 256 << 20  # bytes that rows of Parquet decoded at once may take in a row group of one long text
 DAMAGE: Final = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over a damaged file
+UNREADABLE_VALUE: Final = (pa.ArrowException, ValueError, OverflowError)  # what it raises over a value
 
 
 def table_splits(path: str, format: Format, target_bytes: int) -> list[Split]:
@@ -60,7 +63,7 @@ class TableRecords(BlockRecords):
 
     def _column_names(self, known_names: frozenset[str]) -> tuple[Sequence[str], bool]:
         """The names of the columns, and whether the first row holds them."""
-        first = next(iter(self._block_reader(Split(self._split.path))), None)
+        first = next(iter(self._block_reader(Split(self._split.path, encoding=self._split.encoding))), None)
         if not isinstance(first, RecordBlock):
             return (), False
         try:
@@ -105,8 +108,8 @@ class TableRecords(BlockRecords):
             if isinstance(cells, BadRow):
                 records.append(None)
                 bad[index] = cells.args
-            elif len(cells) == width:
-                records.append(dict(zip(self._names, cells, strict=True)))
+            elif len(cells) == width or (self._format.short_rows and len(cells) < width):
+                records.append(dict(zip(self._names, cells, strict=False)))
             else:
                 records.append(None)
                 bad[index] = ("wrong_number_of_columns", f"{len(cells)} columns, expected {width}")
@@ -165,13 +168,16 @@ def _rows(block: RecordBlock) -> list[bytes]:
 
 
 class ParquetRecords:
-    """The rows of the row groups that start in a split of a Parquet file."""
+    """The rows of the row groups that start in a split of a Parquet file.
+
+    Columns that no field of a pair is made of (images, embeddings, dates) are not read, but for those in `named`.
+    """
 
     unit = "row"
     cut_off = b""
 
-    def __init__(self, split: Split, longest: int) -> None:
-        self._split, self._longest = split, longest
+    def __init__(self, split: Split, longest: int, named: frozenset[str] = frozenset()) -> None:
+        self._split, self._longest, self._named = split, longest, named
         self.position = split.start
         self.fault: Fault | None = None
 
@@ -179,6 +185,7 @@ class ParquetRecords:
         with open_stored(self._split.path) as stored:
             try:
                 file = pq.ParquetFile(stored)
+                columns = [path for field in file.schema_arrow for path in _useful_columns(field, self._named)] or None
             except DAMAGE as error:
                 if self._split.start == 0:  # said once, not by every split
                     self.fault = Fault("corrupt_file", 0, f"no readable Parquet file: {error}")
@@ -188,38 +195,131 @@ class ParquetRecords:
                 group = file.metadata.row_group(number)
                 start = _first_byte(group)
                 if self._split.start <= start and (self._split.end is None or start < self._split.end):
-                    yield from self._row_group(file, number, first)
+                    yield from self._row_group(file, number, first, columns)
                     self.position = start + group.total_byte_size
                 first += group.num_rows
 
-    def _row_group(self, file: pq.ParquetFile, number: int, first: int) -> Iterator[RecordBatch]:
+    def _row_group(
+        self, file: pq.ParquetFile, number: int, first: int, columns: list[str] | None
+    ) -> Iterator[RecordBatch]:
+        """Steps of up to ROWS rows or about STEP_BYTES, gathered from small batches.
+
+        A text that the file holds once, in its dictionary, may come out in every row: no batch that is decoded at once is
+        so large that this would hurt.
+        """
         group = file.metadata.row_group(number)
-        size = max(1, group.total_byte_size // max(1, group.num_rows))
-        rows = max(8, min(ROWS, STEP_BYTES // size))
-        batches = file.iter_batches(rows, row_groups=[number], use_threads=False)
-        done = 0
+        rows = max(8, min(64, DECODED // max(1, group.total_byte_size)))
+        batches = file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False)
+        step = _RowStep(first, self._longest)
         while True:
             try:  # reading only: what comes of our own code is no damage of the file
                 batch = next(batches, None)
-                records = None if batch is None else batch.to_pylist()
             except DAMAGE as error:
-                lost = max(1, group.num_rows - done)
-                detail = f"row group {number + 1} is damaged from here, {lost} rows are lost: {error}"
-                row = first + done
-                bad = {0: ("corrupt_file", detail)}
-                yield RecordBatch([None], bad, [row], [row + 1], self.unit, [b""], lost=lost - 1)
+                step.lose(max(1, first + group.num_rows - step.end), number, error)
+                yield step.take()
                 return
-            if batch is None or records is None:
-                return
-            bad = Bad()
-            for index, record in enumerate(records):
-                if sum(len(value) for value in record.values() if type(value) is str) > self._longest:
-                    bad[index] = ("line_too_long", "")
-            start = first + done
-            offsets = range(start, start + len(records))
-            kept = [None if index in bad else record for index, record in enumerate(records)]
-            yield RecordBatch(kept, bad, offsets, range(start + 1, start + 1 + len(records)), self.unit)
-            done += len(records)
+            if batch is None:
+                break
+            step.add(batch)
+            if step.size >= STEP_BYTES or len(step.records) + rows > ROWS:
+                yield step.take()
+        if step.records:
+            yield step.take()
+
+
+class _RowStep:
+    """Rows of Parquet gathered for one step."""
+
+    def __init__(self, first: int, longest: int) -> None:
+        self.end, self._longest = first, longest  # the row after the last
+        self._clear()
+
+    def _clear(self) -> None:
+        self.records: list[Record | None] = []
+        self._bad: Bad = {}
+        self._heads: dict[int, bytes] = {}  # how rows that are bad begin
+        self._lost = self.size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Note the rows of a batch."""
+        batch = _written_out(batch)
+        self.size += batch.nbytes
+        try:
+            records = batch.to_pylist() if batch.nbytes <= self._longest else None
+        except UNREADABLE_VALUE:
+            records = None
+        if records is not None:
+            self.records += records
+        else:
+            for row in range(len(batch)):
+                self._add_row(batch.slice(row, 1))
+        self.end += len(batch)
+
+    def _add_row(self, row: pa.RecordBatch) -> None:
+        """Note one row: bad where it is too long or no record of Python's (no UTF-8, a date beyond its calendar)."""
+        at = len(self.records)
+        if row.nbytes > self._longest:
+            self._bad[at] = ("line_too_long", "")
+            self._heads[at] = _head(row)
+            self.records.append(None)
+            return
+        try:
+            self.records += row.to_pylist()
+        except UNREADABLE_VALUE as error:
+            reason = "invalid_utf8" if isinstance(error, UnicodeDecodeError) else "unreadable_value"
+            self._bad[at] = (reason, str(error)[:200])
+            self._heads[at] = _head(row)
+            self.records.append(None)
+
+    def lose(self, rows: int, number: int, error: Exception) -> None:
+        """Note the rows of a row group that cannot be read: one stands for all."""
+        detail = f"row group {number + 1} is damaged from here, {rows} rows are lost: {error}"
+        self._bad[len(self.records)] = ("corrupt_file", detail)
+        self.records.append(None)
+        self.end += 1
+        self._lost = rows - 1
+
+    def take(self) -> RecordBatch:
+        """The rows so far as a batch; the step is empty afterwards."""
+        offsets = range(self.end - len(self.records), self.end)
+        numbers = range(offsets.start + 1, offsets.stop + 1)
+        batch = RecordBatch(self.records, self._bad, offsets, numbers, "row", heads=self._heads, lost=self._lost)
+        self._clear()
+        return batch
+
+
+def _written_out(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without dictionaries: each row has the size of its own values."""
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _head(row: pa.RecordBatch) -> bytes:
+    """How the texts of a row begin."""
+    texts = [
+        column for column in row.columns if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ]
+    stored = (column.cast(pa.large_binary())[0].as_py() or b"" for column in texts)
+    return b" | ".join(text[:EXCERPT] for text in stored)[:EXCERPT]
+
+
+def _useful_columns(field: pa.Field, named: frozenset[str], above: str = "") -> Iterator[str]:
+    """The columns of Parquet in a field that can be a part of a record's pairs."""
+    path, kind = f"{above}{field.name}", field.type
+    if pa.types.is_struct(kind) and path not in named:
+        for index in range(kind.num_fields):
+            yield from _useful_columns(kind.field(index), named, f"{path}.")
+    elif path in named or not _is_useless(kind):
+        yield path
+
+
+def _is_useless(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return bool(pa.types.is_floating(kind.value_type) or _is_useless(kind.value_type))
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(binary or pa.types.is_temporal(kind) or pa.types.is_decimal(kind))
 
 
 def _first_byte(group: pq.RowGroupMetaData) -> int:

@@ -25,9 +25,9 @@ def classify_texts(bounds: npt.NDArray[np.int32], data: Bytes, classes: Bytes, f
             flags[row] = flag
             continue
         while at < end:
-            byte = np.int64(data[at])
+            byte = int(data[at])
             if byte < 0x80:
-                flag |= np.int64(classes[byte])
+                flag |= int(classes[byte])
                 if byte == 0x20:
                     if after_space:
                         flag |= UNTIDY
@@ -38,16 +38,16 @@ def classify_texts(bounds: npt.NDArray[np.int32], data: Bytes, classes: Bytes, f
                 continue
             after_space = False
             if byte < 0xE0:
-                code = (byte & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)
+                code = (byte & 0x1F) << 6 | (int(data[at + 1]) & 0x3F)
                 at += 2
             elif byte < 0xF0:
-                code = (byte & 0x0F) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | (np.int64(data[at + 2]) & 0x3F)
+                code = (byte & 0x0F) << 12 | (int(data[at + 1]) & 0x3F) << 6 | (int(data[at + 2]) & 0x3F)
                 at += 3
             else:
                 flag |= STRANGE
                 at += 4
                 continue
-            flag |= np.int64(classes[code])
+            flag |= int(classes[code])
         if after_space:
             flag |= UNTIDY
         flags[row] = flag

@@ -20,12 +20,14 @@ from pipelines.recipe import Recipe, SourceEntry
 from pipelines.run_folder import RunFolder
 from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
+from sources.archives import member_size, split_member
 from sources.catalogue import load_source
+from sources.hub_rows import is_hub_path
 from sources.packaged import SCHEME, resolve_package_path
-from sources.reading import expand_paths
+from sources.reading import expand_paths, file_pattern
 from sources.source import InputFile, SourceSettings, Split
 
-VERSION = 1
+VERSION = 2
 _GLOB = re.compile(r"[*?\[]")
 FEW_RECORDS = 10  # so many unreadable records are always let pass: one in a file of five is no reason to stop
 
@@ -64,7 +66,8 @@ def _identified_paths(entry: SourceEntry) -> list[tuple[str, str]]:
     identity_of: dict[str, str] = {}
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
-        fixed = _GLOB.split(resolved, maxsplit=1)[0].rpartition("/")[0] if _GLOB.search(resolved) else None
+        files = file_pattern(resolved)
+        fixed = _GLOB.split(files, maxsplit=1)[0].rpartition("/")[0] if _GLOB.search(files) else None
         package = pattern.removeprefix(SCHEME).partition("/")
         for path in expand_paths([resolved]):
             if resolved != pattern:
@@ -72,9 +75,15 @@ def _identified_paths(entry: SourceEntry) -> list[tuple[str, str]]:
             elif fixed is not None:
                 identity = path.removeprefix(_absolute(fixed)).strip("/")
             else:
-                identity = path.rpartition("/")[2]
+                identity = _name_of(path)
             identity_of.setdefault(path, identity)
     return sorted((_told_apart(path, identity_of), path) for path in identity_of)
+
+
+def _name_of(path: str) -> str:
+    """The file's name; of a member of an archive, the archive's and the member's."""
+    archive, member = split_member(path) or (path, None)
+    return path.rpartition("/")[2] if member is None else path[archive.rfind("/") + 1 :]
 
 
 def _absolute(path: str) -> str:
@@ -91,10 +100,16 @@ def _told_apart(path: str, identity_of: dict[str, str]) -> str:
 
 
 def _state(path: str) -> dict[str, Any]:
-    """What tells whether a file changed: its size and its time or e-tag."""
-    filesystem, inside = storage.split_url(path)
+    """What tells whether a file changed: its size and its time or e-tag; of a member of an archive the archive's. Of a data
+    set on the hub only its path does."""
+    if is_hub_path(path):
+        return {"bytes": None, "stamp": path}
+    archive, member = split_member(path) or (path, None)
+    filesystem, inside = storage.split_url(archive)
     info = filesystem.info(inside)
     stamp = info.get("mtime") or info.get("ETag") or info.get("etag") or info.get("updated") or info.get("last_commit")
+    if member is not None:
+        return {"bytes": member_size(archive, member), "stamp": f"{info.get('size')} {stamp}"}
     return {"bytes": info.get("size"), "stamp": str(stamp)}
 
 

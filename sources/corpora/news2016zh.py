@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sources.record_formats import Record
-from sources.records import Layout, RawDocument, RawPair, RecordSettings, record_source
+from sources.records import Layout, RawDocument, RawPair, RecordSettings, record_id, record_source
 
 
 def _pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair]:
@@ -18,8 +18,7 @@ def _document(record: Record, settings: RecordSettings) -> RawDocument:
 
 
 def _identity(record: Record) -> str | None:
-    number = record.get("news_id")
-    return f"news2016zh:{number}" if number else None
+    return record_id("news2016zh", record.get("news_id"))
 
 
 SOURCE: Final = record_source(

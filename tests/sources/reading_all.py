@@ -1,5 +1,6 @@
 """What the tests of the adapters share: reading a whole file through its splits, and writing files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ WHOLE = 1 << 40
 
 
 class Everything:
-    """All that a source gave for one file."""
+    """All that a source gave for one file, or for several files given together."""
 
-    def __init__(self, name: str, path: Path | str, target_bytes: int = WHOLE, **settings: Any) -> None:
+    def __init__(
+        self, name: str, path: Path | str | Sequence[Path], target_bytes: int = WHOLE, **settings: Any
+    ) -> None:
         source = load_source(name)
         chosen = source.Settings(**settings)
+        paths = [path] if isinstance(path, Path | str) else path
         self.splits = [
             split
-            for file in source.gather([str(path)], chosen)
+            for file in source.gather([str(path) for path in paths], chosen)
             for split in source.input_splits(file, chosen, target_bytes)
         ]
         steps = [step for split in self.splits for step in source.read(split, chosen)]

@@ -58,9 +58,9 @@ def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path) -> None:
 
 
 def test_files_in_memory_are_found_and_read() -> None:
-    with fsspec.open("memory://folder/a.txt.gz", "wb") as file:
+    with fsspec.open("memory://test_reading/a.txt.gz", "wb") as file:
         file.write(gzip.compress(b"one\ntwo\n"))
-    (path,) = expand_paths(["memory://folder/*.gz"])
+    (path,) = expand_paths(["memory://test_reading/*.gz"])
     assert b"".join(ByteStream(path)) == b"one\ntwo\n"
     assert base_name(path) == "a.txt"
 

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.record_formats import Format, Record
-from sources.records import Layout, RawDocument, RawPair, RecordSettings, field_of, record_source
+from sources.records import (
+    BadRecord,
+    Layout,
+    RawDocument,
+    RawPair,
+    RecordSettings,
+    field_of,
+    record_id,
+    record_source,
+)
 from sources.schema import PAIR, QUARANTINE, REJECT
 from sources.source import Source, SourceError, Split
 from tests.sources.reading_all import write
@@ -145,6 +154,35 @@ def test_each_member_of_an_object_is_a_record(tmp_path: Path) -> None:
     assert read.reasons == [("entry", 3, "missing_field")]
 
 
+def test_a_bad_part_of_a_record_is_quarantined_alone(tmp_path: Path) -> None:
+    def of_each(record: Record, chosen: RecordSettings) -> Iterator[RawPair | BadRecord]:
+        for text in record["bodies"]:
+            yield RawPair(record["title"], text) if text else BadRecord("missing_field", "no text")
+
+    source = made(layouts=(Layout({"title": str, "bodies": list}, of_each),))
+    file = write(
+        tmp_path / "a.jsonl", lines({"title": "t", "bodies": ["a", "", "b", ""]}, {"title": "u", "bodies": []})
+    )
+    read = Read(source, file)
+    assert read.sides == [("t", "a"), ("t", "b")]
+    assert read.reasons == [("line", 1, "missing_field")] * 2
+    assert read.records == 4
+
+
+def test_layouts_may_depend_on_the_file_that_is_read(tmp_path: Path) -> None:
+    def of_split(split: Split, chosen: RecordSettings) -> list[Layout]:
+        def pairs(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+            yield RawPair(record["title"], record["body"], query_language=Path(split.path).stem)
+
+        return [Layout({"title": str, "body": str}, pairs)]
+
+    source = made(layouts=of_split)
+    languages = [
+        Read(source, write(tmp_path / name, lines(GOOD))).pairs[0]["query_lang"] for name in ("de.jsonl", "fr.jsonl")
+    ]
+    assert languages == ["deu_Latn", "fra_Latn"]
+
+
 def test_a_cut_array_gives_what_came_before_and_says_so(tmp_path: Path) -> None:
     text = json.dumps({"data": [GOOD, GOOD, GOOD]})
     read = Read(made(format=Format(within="data")), write(tmp_path / "a.json", text[:-30]))
@@ -226,6 +264,15 @@ def test_languages_licence_and_ids(tmp_path: Path) -> None:
     assert Read(made(), file).pairs[0]["query_lang"] == "und"
 
 
+def test_the_language_may_be_taken_from_the_path_and_the_users_own_comes_before(tmp_path: Path) -> None:
+    def of_name(split: Split) -> str | None:
+        return Path(split.path).stem
+
+    file = write(tmp_path / "fr.jsonl", lines(GOOD))
+    assert Read(made(language=of_name), file).pairs[0]["query_lang"] == "fra_Latn"
+    assert Read(made(language=of_name), file, language="de").pairs[0]["query_lang"] == "deu_Latn"
+
+
 def test_documents_are_written_where_asked_for(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", lines(GOOD | {"id": "n7"}, {"title": "t", "body": ""}))
     assert Read(made(), file).documents == []
@@ -261,3 +308,163 @@ def test_a_later_split_of_bad_records_does_not_fail(tmp_path: Path) -> None:
     source = made()
     steps = list(source.read(Split(str(file), 60, file.stat().st_size), source.Settings()))
     assert sum(step.quarantine.num_rows for step in steps) == sum(step.records for step in steps) > 1400
+
+
+def test_a_record_takes_the_first_layout_whose_types_fit(tmp_path: Path) -> None:
+    def named(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+        yield RawPair(record["title"], f"{type(record['body']).__name__} {record['body']}")
+
+    layouts = tuple(Layout({"title": str, "body": kind}, named) for kind in (int, str))
+    rows = [{"title": "t", "body": 1}, {"title": "t", "body": "1"}, {"title": "t", "body": [1]}, {"title": "t"}]
+    read = Read(made(layouts=layouts), write(tmp_path / "a.jsonl", lines(*rows)))
+    assert read.sides == [("t", "int 1"), ("t", "str 1")]
+    assert read.reasons == [("line", 3, "wrong_type"), ("line", 4, "missing_field")]
+
+
+def test_rows_may_lack_their_last_cells_only_where_the_format_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "title\tbody\tvotes\nt\ta\t3\nt\tb\nt\nt\tc\t3\t4\n")
+    short = Read(made(format=Format(short_rows=True)), path)
+    assert short.sides == [("t", "a"), ("t", "b")]
+    assert short.reasons == [("line", 4, "missing_field"), ("line", 5, "wrong_number_of_columns")]
+    assert Read(made(), path).reasons == [("line", number, "wrong_number_of_columns") for number in (3, 4, 5)]
+
+
+@pytest.mark.parametrize("text", ['["t", "a"]\n["t", "b"]\n', '[["t", "a"],\n ["t", "b"]]', ' [ "t", "a"]\n["t", "b"]'])
+def test_lists_of_texts_are_records_where_the_format_says_so(tmp_path: Path, text: str) -> None:
+    def of_list(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+        yield RawPair(*record["texts"])
+
+    source = made(layouts=(Layout({"texts": list}, of_list),), format=Format(lists="texts"))
+    assert Read(source, write(tmp_path / "a.json", text)).sides == [("t", "a"), ("t", "b")]
+
+
+def test_one_record_of_very_many_long_pairs_comes_in_steps(tmp_path: Path) -> None:
+    def each(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+        for number in range(400):
+            yield RawPair(record["title"], f"{number}", negatives=[record["body"]])
+
+    source = made(layouts=(Layout({"title": str, "body": str}, each),))
+    path = write(tmp_path / "a.jsonl", lines({"title": "t", "body": "b" * 100_000}))
+    chosen = source.Settings()
+    (split,) = source.splits(str(path), chosen, WHOLE)
+    steps = [(step.records, step.pairs.num_rows) for step in source.read(split, chosen)]
+    assert steps == [(1, 168), (0, 168), (0, 64)]  # 168 pairs of 100,001 characters or more reach 16 Mi
+
+
+def test_the_layout_of_a_record_does_not_depend_on_the_records_around_it(tmp_path: Path) -> None:
+    def named(name: str) -> Any:
+        return lambda record, chosen: iter([RawPair(name, record["body"])])
+
+    layouts = (Layout({"title": str, "body": str}, named("title")), Layout({"story": str, "body": str}, named("story")))
+    both, one = {"title": "t", "story": "s", "body": "b"}, {"story": "s", "body": "c"}
+    source = made(layouts=layouts)
+    assert Read(source, write(tmp_path / "a.jsonl", lines(both))).sides == [("title", "b")]
+    assert Read(source, write(tmp_path / "b.jsonl", lines(one, both, one))).sides == [
+        ("story", "c"),
+        ("title", "b"),
+        ("story", "c"),
+    ]
+
+
+def repeated(pairs: int) -> Source:
+    def each(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+        for number in range(pairs):
+            yield RawPair(f"{number}", record["body"])
+
+    return made(layouts=(Layout({"body": str}, each),))
+
+
+def test_a_record_that_would_make_millions_of_pairs_is_quarantined_before_they_are_made(tmp_path: Path) -> None:
+    read = Read(repeated(1 << 60), write(tmp_path / "a.jsonl", lines({"body": ""}, {"body": "b"})))
+    assert (read.sides, read.reasons) == ([], [("line", 1, "too_many_pairs"), ("line", 2, "too_many_pairs")])
+
+
+def test_a_long_text_in_very_many_pairs_of_one_record_is_quarantined(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", lines({"body": "b" * (12 << 20)}, {"body": "short"}))
+    read = Read(repeated(100), file)  # 1.2 GiB of the first
+    assert read.reasons == [("line", 1, "too_many_pairs")]
+    assert len(read.pairs) == 100
+
+
+def test_of_very_many_bad_parts_a_hundred_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    def each(record: Record, chosen: RecordSettings) -> Iterator[RawPair | BadRecord]:
+        yield RawPair("t", "b")
+        for _ in range(250):
+            yield BadRecord("wrong_type", "")
+
+    read = Read(made(layouts=(Layout({"body": str}, each),)), write(tmp_path / "a.jsonl", lines({"body": "b"})))
+    assert (len(read.pairs), len(read.quarantine), read.records, read.lost) == (1, 100, 101, 150)
+
+
+@pytest.mark.parametrize("size", [10, 3 << 20])
+def test_lines_are_lines_whatever_the_length_of_the_first(tmp_path: Path, size: int) -> None:
+    rows = [GOOD | {"body": "b" * size}, GOOD]
+    assert len(Read(made(format=Format(within="data")), write(tmp_path / "a.jsonl", lines(*rows))).pairs) == 2
+
+
+def test_a_damaged_first_line_costs_itself_only(tmp_path: Path) -> None:
+    read = Read(made(format=Format(within="data")), write(tmp_path / "a.jsonl", '{"title": \n' + lines(GOOD, GOOD)))
+    assert (len(read.pairs), read.reasons) == (2, [("line", 1, "invalid_json")])
+
+
+def parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def test_a_row_of_parquet_that_is_no_utf8_is_quarantined_alone(tmp_path: Path) -> None:
+    bodies = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary()).view(pa.string())
+    read = Read(made(), parquet(tmp_path / "a.parquet", {"title": ["a", "b", "c"], "body": bodies}))
+    assert read.sides == [("a", "one"), ("c", "three")]
+    assert read.reasons == [("row", 2, "invalid_utf8")]
+    assert read.quarantine[0]["excerpt"].endswith("| b | \\xff\\xfe")
+
+
+def test_a_row_of_parquet_that_is_too_long_is_quarantined_with_its_start(tmp_path: Path) -> None:
+    columns = {"title": ["a", "b", "c"], "body": ["x", "y" * 5000, "z"], "tags": [["t"], ["t"], ["t" * 5000]]}
+    read = Read(made(), parquet(tmp_path / "a.parquet", columns), max_record_bytes=1000)
+    assert (read.sides, read.reasons) == ([("a", "x")], [("row", 2, "line_too_long"), ("row", 3, "line_too_long")])
+    assert read.quarantine[0]["excerpt"].startswith("b | yyy")
+
+
+def test_columns_that_make_no_pairs_are_not_read(tmp_path: Path) -> None:
+    far = pa.array([2**31 - 1], pa.int32()).cast(pa.date32())  # beyond Python's calendar
+    columns = {
+        "title": ["a"],
+        "body": ["b"],
+        "image": [{"bytes": b"\x89", "path": "p"}],
+        "embedding": [[0.5] * 768],
+        "raw": [b"\xff"],
+        "day": far,
+    }
+    seen: list[Record] = []
+
+    def pairs(record: Record, chosen: RecordSettings) -> Iterator[RawPair]:
+        seen.append(record)
+        yield RawPair(record["title"], record["body"])
+
+    path = parquet(tmp_path / "a.parquet", columns)
+    Read(made(layouts=(Layout({"title": str}, pairs),)), path)
+    Read(made(layouts=(Layout({"title": str}, pairs, {"embedding": list}),)), path)
+    assert [set(record) for record in seen] == [{"title", "body", "image"}, {"title", "body", "image", "embedding"}]
+    assert seen[0]["image"] == {"path": "p"}
+    named = made(layouts=(Layout({"title": str}, pairs, {"day": str}),))
+    assert Read(named, path).reasons == [("row", 1, "unreadable_value")]
+
+
+def test_a_text_that_parquet_holds_once_for_many_rows_comes_in_small_steps(tmp_path: Path) -> None:
+    rows = 100_000
+    body = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["b" * 500_000]))
+    columns = {"title": ["t"] * rows, "body": body}
+    path = parquet(tmp_path / "a.parquet", columns, store_schema=False)  # 50 GB, if it were written out
+    assert path.stat().st_size < 1 << 20
+    source = made()
+    chosen = source.Settings()
+    (split,) = source.splits(str(path), chosen, WHOLE)
+    steps = source.read(split, chosen)
+    assert [next(steps).pairs.num_rows for _ in range(4)] == [34, 30] * 2  # 64 rows decoded, 16 MiB a step
+
+
+def test_ids_of_a_corpus_are_texts_and_whole_numbers() -> None:
+    ids = ["a", 7, 0, "", None, True, 1.5, ["a"], {"a": 1}]
+    assert [record_id("news", one) for one in ids] == ["news:a", "news:7", "news:0", *[None] * 6]

@@ -2,9 +2,12 @@
 
 import bz2
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sources.catalogue import load_source
 from sources.source import Split
@@ -171,19 +174,132 @@ def test_a_number_of_5000_digits_in_a_page_costs_no_page(tmp_path: Path) -> None
     assert (pair["query"], pair["positive"]) == ("A\ufffd", f"\ufffd {LONG}")
 
 
-def test_a_page_that_fails_half_way_leaves_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_in_the_section(text: str, longest: int) -> str:
-        if text.startswith("Teil 2"):
-            raise ValueError("a trap")
-        return text
+def test_pairs_of_a_block_come_in_the_order_of_its_pages(tmp_path: Path) -> None:
+    pages = [
+        article(1),
+        page("R", 2, "", redirect="Titel 1"),
+        article(3),
+        page("Talk", 4, LONG, namespace=1),
+        article(5),
+    ]
+    found = Everything("wikipedia", write(tmp_path / "d.xml", dump(*pages)))
+    assert [pair["document_id"] for pair in found.pairs] == [f"dewiki:{number}" for number in (1, 1, 2, 3, 3, 5, 5)]
 
-    monkeypatch.setattr("sources.wikipedia.cut_passage", fail_in_the_section)
-    data = dump(article(1), article(2), article(3))
+
+@pytest.mark.parametrize("word", ["REDIRECT", "Weiterleitung", "転送", "ПЕРЕНАПРАВЛЕННЯ", "तुपाठ"])
+def test_a_redirect_is_known_by_its_text_where_the_dump_has_no_element(tmp_path: Path, word: str) -> None:
+    pages = [
+        page("Kaese", 1, f"#{word} [[Käse_&amp;amp; Brot#Teil|x]]"),
+        page("Liste", 2, f"# [[Eins]] {LONG}\n{LONG}"),
+    ]
+    first, second = Everything("wikipedia", write(tmp_path / "d.xml", dump(*pages))).pairs
+    assert (first["kind"], first["query"], first["positive"]) == ("paraphrase", "Kaese", "Käse & Brot")
+    assert second["kind"] == "title_body"
+
+
+NAMESPACES = """<namespaces><namespace key="0" /><namespace key="1">Rede</namespace>
+<namespace key="6" case="first-letter">Bildlein</namespace><namespace key="14">Rubrik</namespace></namespaces>
+</siteinfo>"""
+
+
+def test_the_siteinfo_names_what_links_show_no_words(tmp_path: Path) -> None:
+    text = f"[[Bildlein:A.jpg|mini|x]]{LONG}[[Rubrik:B]][[rubrik:C]] [[Rede: Eine|Rede]]"
+    data = dump(page("A", 1, text)).replace(b"</siteinfo>", NAMESPACES.encode())
+    (pair,) = Everything("wikipedia", write(tmp_path / "d.xml", data)).pairs
+    assert pair["positive"] == f"{LONG} Rede"
+
+
+def test_pages_of_old_dumps_are_known_by_the_namespace_in_their_title(tmp_path: Path) -> None:
+    data = dump(page("Rede:A", 1, LONG), page("Rede an alle: B", 2, LONG))
+    data = data.replace(b"</siteinfo>", NAMESPACES.encode()).replace(b"<ns>0</ns>", b"")
+    found = Everything("wikipedia", write(tmp_path / "d.xml", data))
+    assert ([pair["query"] for pair in found.pairs], found.records) == (["Rede an alle: B"], 2)
+
+
+def test_lists_and_texts_without_a_sentence_give_pairs_when_wanted(tmp_path: Path) -> None:
+    names = "Renaissance und Reformation und Barock und Aufklärung und Romantik und Moderne"
+    path = write(
+        tmp_path / "d.xml", dump(page("A", 1, names), page("B", 2, f"* {LONG}"), page("C", 3, "ภาษาไทย " * 10))
+    )
+    titles = {
+        (share, sentences): [
+            pair["query"] for pair in Everything("wikipedia", path, max_list_share=share, sentences=sentences).pairs
+        ]
+        for share in (0.8, 1.0)
+        for sentences in (True, False)
+    }
+    expected = {(0.8, True): ["C"], (0.8, False): ["A", "C"], (1.0, True): ["B", "C"], (1.0, False): ["A", "B", "C"]}
+    assert titles == expected
+
+
+def test_sections_inside_references_give_nothing_and_those_after_do(tmp_path: Path) -> None:
+    text = f"{LONG}\n== Einzelnachweise ==\n{LONG}\n=== Bücher ===\n{LONG}\n== Danach ==\n{LONG}"
+    found = Everything("wikipedia", write(tmp_path / "d.xml", dump(page("A", 1, text))), documents=True)
+    assert [pair["query"] for pair in found.pairs] == ["A", "A Danach"]
+    assert [part["path"] for part in found.documents[0]["sections"]] == ["", "Danach"]
+
+
+def test_pairs_are_one_line_and_documents_keep_lines_and_are_composed(tmp_path: Path) -> None:
+    text = f"Cafe\u0301 {LONG}\n\nZweite Zeile.\n== Teil ==\n{LONG}"
+    found = Everything("wikipedia", write(tmp_path / "d.xml", dump(page("A", 1, text))), documents=True)
+    assert found.pairs[0]["positive"] == f"Café {LONG} Zweite Zeile."
+    (document,) = found.documents
+    assert document["text"] == f"Café {LONG}\nZweite Zeile.\n\nTeil\n{LONG}"
+    assert [document["text"][part["start"] : part["end"]] for part in document["sections"]][1] == f"Teil\n{LONG}"
+
+
+def test_the_last_revision_of_a_page_counts(tmp_path: Path) -> None:
+    older = f"<revision><text>Alt. {LONG}</text></revision>"
+    data = dump(page("A", 1, f"Neu. {LONG}")).replace(b"    <revision>", f"    {older}<revision>".encode())
+    assert [pair["positive"] for pair in Everything("wikipedia", write(tmp_path / "d.xml", data)).pairs] == [
+        f"Neu. {LONG}"
+    ]
+
+
+PIECES = st.sampled_from(
+    [
+        article(1),
+        article(2),
+        page("R", 3, "", redirect="A"),
+        page("T", 4, LONG, 1),
+        page("Ж", 5, "{{x " + LONG),
+        "<pag",
+        "x",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES, max_size=8), st.lists(st.floats(0, 1), max_size=4))
+def test_a_dump_cut_anywhere_gives_the_same_pairs(tmp_path: Path, pages: list[str], shares: list[float]) -> None:
+    data = dump(*pages)
+    path = str(write(tmp_path / "d.xml", data))
+    cuts = sorted({0, len(data), *(int(share * len(data)) for share in shares)})
+    source = load_source("wikipedia")
+
+    def read(splits: list[Split]) -> list[tuple[str, str, str]]:
+        steps = [step for split in splits for step in source.read(split, source.Settings())]
+        assert not any(step.quarantine.num_rows for step in steps)
+        rows = [row for step in steps for row in step.pairs.to_pylist()]
+        return [(row["document_id"], row["query"], row["positive"]) for row in rows]
+
+    assert read([Split(path, begin, end) for begin, end in pairwise(cuts)]) == read([Split(path)])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=120))
+def test_any_bytes_as_a_page_are_text_or_quarantine(tmp_path: Path, wikitext: bytes) -> None:
+    escaped = wikitext.replace(b"&", b"&amp;").replace(b"<", b"&lt;")
+    data = dump(page("A", 1, "TEXT"), article(2)).replace(b"TEXT", escaped + LONG.encode())
     found = Everything("wikipedia", write(tmp_path / "d.xml", data), documents=True)
-    assert found.reasons == [("page", 2, "malformed_page")]
-    assert [pair["document_id"] for pair in found.pairs] == ["dewiki:1"] * 2 + ["dewiki:3"] * 2
-    assert [document["document_id"] for document in found.documents] == ["dewiki:1", "dewiki:3"]
-    assert found.records == 3
+    assert found.records == 2
+    try:
+        wikitext.decode()
+    except UnicodeDecodeError:
+        assert found.reasons == [("page", 1, "invalid_utf8")]
+    else:
+        assert found.reasons == []
+    assert [pair["document_id"] for pair in found.pairs[-2:]] == ["dewiki:2"] * 2
 
 
 @pytest.mark.parametrize("chunk", [7, 1 << 20])
@@ -240,3 +356,4 @@ def test_passages_are_cut_at_the_end_of_a_sentence() -> None:
     assert cut_passage("word " * 10, 22) == "word word word word"
     assert cut_passage("x" * 50, 20) == "x" * 20
     assert cut_passage("short", 20) == "short"
+    assert cut_passage("One sentence here. By J. R. R. Tolkien in a year.", 32) == "One sentence here."
