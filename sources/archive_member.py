@@ -28,12 +28,15 @@ def open_stored_file(path: str) -> BinaryIO:
 
 
 def quoted(name: str) -> str:
-    """A member's name that can be printed and stored: control characters, % and bytes that are no UTF-8 as %XX."""
-    return re.sub(r"[%\x00-\x1f\x7f-\x9f\ud800-\udfff]", _escaped, name)
+    """A member's name that can be printed and stored: % and what cannot be printed (control characters, marks that turn
+    the direction of a line, bytes that are no UTF-8) as %XX."""
+    if name.isprintable() and "%" not in name:
+        return name
+    return "".join(letter if letter.isprintable() and letter != "%" else _escaped(letter) for letter in name)
 
 
-def _escaped(character: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in character[0].encode("utf-8", "surrogateescape"))
+def _escaped(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
 
 
 def refused(archive: str, name: str, why: str) -> SourceError:
@@ -46,11 +49,16 @@ def too_many(archive: str) -> SourceError:
     return SourceError(f"{archive}: more than {MOST_MEMBERS:,} members: unpack it yourself, and name the files")
 
 
+_ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+
+
 def check_name(archive: str, name: str) -> None:
     """Raise SourceError for names that lead out of a folder: no corpus has them, and no one should unpack them."""
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name):
+    if not name:
+        raise refused(archive, name, "has no name")
+    if _ABSOLUTE.match(name):
         raise refused(archive, name, "has an absolute name")
-    if ".." in re.split(r"[/\\]", name):
+    if ".." in name and ".." in re.split(r"[/\\]", name):
         raise refused(archive, name, "has a name with `..`")
 
 

@@ -2,11 +2,11 @@
 
 A member is named ARCHIVE!/MEMBER (`corpus.zip!/en/a.txt`): the name ends as the member's does, so what reads the ending
 or the folders of a name needs to know nothing of archives. A member's name is never a path on a file system: it is
-looked up in the archive's own list. Control characters, % and bytes that are no UTF-8 stand as %XX.
+looked up in the archive's own list. What cannot be printed, % and bytes that are no UTF-8 stand as %XX.
 
 What would be unsafe to read, or would lose something, is refused with an error that names archive and member
 (sources.archive_member): absolute names and `..`, links and devices, sparse and encrypted members, two members of one
-name, too many of them, decompression bombs.
+name or of the same bytes, too many of them, decompression bombs.
 """
 
 import os
@@ -36,7 +36,9 @@ def is_archive(path: str) -> bool:
     Raises SourceError for the archives that cannot be: .7z and .rar.
     """
     if _UNREADABLE.search(path):
-        raise SourceError(f"{path}: archives of this kind cannot be read: unpack it first, and name the files")
+        raise SourceError(
+            f"{path}: archives of this kind cannot be read: unpack it first, and name the files; or leave it out with a glob"
+        )
     return _ARCHIVE.search(path) is not None
 
 
@@ -70,6 +72,17 @@ def open_member(archive: str, name: str) -> BinaryIO:
 def member_size(archive: str, name: str) -> int:
     """Bytes of the member itself, however it is stored. Raises SourceError."""
     return _archive(archive).find(name).size
+
+
+def member_sizes(archive: str) -> dict[str, int]:
+    """Bytes of every member, by its name. Raises SourceError."""
+    opened = _archive(archive)
+    return {name: opened.find(name).size for name in opened.names()}
+
+
+def stored_share(archive: str, name: str) -> float:
+    """Stored bytes of the archive for each byte of the member, about; at most 1. Raises SourceError."""
+    return _archive(archive).stored_share(name)
 
 
 def stored_apart(archive: str, name: str) -> bool:

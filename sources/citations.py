@@ -1,7 +1,7 @@
 """Papers and their citations, met on disk: (title, cited title) and (abstract, cited abstract) in bounded memory.
 
 Papers come in many files, in any order; what a paper cites may be in any of them. Everything is divided by hashes of
-paper ids into files of a temporary folder (sources.partitions), and each step reads part after part:
+paper ids in temporary files (sources.partitions), and each step reads part after part:
 
     1  edges, by the cited paper      -> those whose cited paper is there
     2  by the citing paper            -> at most `max_citations` of each, chosen by hash
@@ -10,7 +10,6 @@ paper ids into files of a temporary folder (sources.partitions), and each step r
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -37,16 +36,16 @@ _CITED: Final = pa.schema(
 
 
 class Citations:
-    """A collection of papers and edges in `folder`, divided into `count` parts; first all are added, then joined."""
+    """A collection of papers and edges, divided into `count` parts; first all are added, then joined."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, count: int) -> None:
         self._count = count
-        self._papers = Partitions(folder, "papers", count, PAPER, BUFFER_BYTES)
-        self._keys = Partitions(folder, "keys", count, pa.schema([PAPER.field("key")]), BUFFER_BYTES)
-        self._edges = Partitions(folder, "edges", count, _EDGE, BUFFER_BYTES)
-        self._found = Partitions(folder, "found", count, _EDGE, BUFFER_BYTES)
-        self._chosen = Partitions(folder, "chosen", count, _EDGE, BUFFER_BYTES)
-        self._cited = Partitions(folder, "cited", count, _CITED, BUFFER_BYTES)
+        self._papers = Partitions(count, PAPER, BUFFER_BYTES)
+        self._keys = Partitions(count, pa.schema([PAPER.field("key")]), BUFFER_BYTES)
+        self._edges = Partitions(count, _EDGE, BUFFER_BYTES)
+        self._found = Partitions(count, _EDGE, BUFFER_BYTES)
+        self._chosen = Partitions(count, _EDGE, BUFFER_BYTES)
+        self._cited = Partitions(count, _CITED, BUFFER_BYTES)
 
     def add_papers(
         self,
@@ -89,7 +88,6 @@ class Citations:
                     [citing["title"], citing["abstract"], both["id"], both["title"], both["abstract"]],
                     names=["title", "abstract", "cited_id", "cited_title", "cited_abstract"],
                 )
-            self._cited.remove(number)
 
     def _find(self) -> None:
         for number in range(self._count):
@@ -98,7 +96,8 @@ class Citations:
             citing, cited = _numbers(edges["citing"]), _numbers(edges["cited"])
             there = np.isin(cited, known) & (citing != cited)
             _add_edges(self._found, citing[there], cited[there], citing[there])
-            self._edges.remove(number)
+        self._edges.close()
+        self._keys.close()
 
     def _choose(self, most: int) -> None:
         for number in range(self._count):
@@ -110,7 +109,7 @@ class Citations:
             rank = np.arange(len(citing)) - np.searchsorted(citing, citing)  # among those of one citing paper
             kept = rank < most
             _add_edges(self._chosen, citing[kept], cited[kept], cited[kept])
-            self._found.remove(number)
+        self._found.close()
 
     def _add_cited_texts(self) -> None:
         for number in range(self._count):
@@ -123,7 +122,7 @@ class Citations:
                 table = pa.table([citing, *texts.columns], schema=_CITED).combine_chunks()
                 for batch in table.to_batches():
                     self._cited.add(_numbers(batch["citing"]), batch)
-            self._chosen.remove(number)
+        self._chosen.close()
 
 
 def _keys_of(ids: Sequence[str]) -> Keys:

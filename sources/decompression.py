@@ -97,7 +97,7 @@ class _Zstandard:
     PIECE: Final = 1024  # a block of 4 bytes may give 128 KiB: so a step gives at most 32 MiB of a bomb
 
     def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor().decompressobj()
+        self._inner = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompressobj()
         self._waiting = memoryview(b"")
 
     def step(self, data: bytes) -> bytes:
@@ -127,7 +127,11 @@ class _Zstandard:
         return None
 
 
+# What a stream may ask for. Zstandard's own limit, 128 MiB, is that of `zstd -d` too: data packed with `--long=31` want
+# 2 GiB for each file that is read at the same time.
 XZ_MEMORY: Final = 256 << 20
+ZSTANDARD_WINDOW: Final = 128 << 20
+TOO_MUCH_MEMORY: Final = "too_much_memory"
 
 DECOMPRESSORS: Final[dict[str, Callable[[], Decompressor]]] = {
     ".gz": _Zlib,
@@ -147,8 +151,8 @@ _FAULTS: Final = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError, zst
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a file ends before it should, at a byte of the stored file: `truncated_file`, `corrupt_file` or, inside of an
-    archive, `decompression_bomb`."""
+    """Why a file ends before it should, at a byte of the stored file: `truncated_file`, `corrupt_file`,
+    `decompression_bomb` (sources.archive_member) or `too_much_memory`: decompression needs more than is given."""
 
     reason: str
     position: int
@@ -229,8 +233,7 @@ class DecompressedBytes:
                 chunk = decompressor.step(data)
             except _FAULTS as error:
                 yield from _salvage(self._file, make(), start, self.position, given)
-                place = self.position - len(data)
-                self.fault = Fault("corrupt_file", place, f"the compressed stream is damaged: {error}")
+                self.fault = _fault_of(error, self.position - len(data))
                 return b""
             data = b""
             given += len(chunk)
@@ -248,6 +251,19 @@ class DecompressedBytes:
             return b""
         self.position += len(data)
         return data
+
+
+def _fault_of(error: Exception, place: int) -> Fault:
+    """What a decompressor's error says. The libraries tell a stream that wants too much memory by words only."""
+    if isinstance(error, zstandard.ZstdError) and "too much memory" in str(error):
+        detail = (
+            f"its window is larger than {ZSTANDARD_WINDOW >> 20} MiB: decompress it first, `zstd -d --long=31 FILE`"
+        )
+        return Fault(TOO_MUCH_MEMORY, place, detail)
+    if isinstance(error, lzma.LZMAError) and "limit" in str(error):
+        detail = f"to decompress it takes more than {XZ_MEMORY >> 20} MiB: decompress it first, `xz -d FILE`"
+        return Fault(TOO_MUCH_MEMORY, place, detail)
+    return Fault("corrupt_file", place, f"the compressed stream is damaged: {error}")
 
 
 def _salvage(file: BinaryIO, decompressor: Decompressor, start: int, end: int, given: int) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Text in other encodings than UTF-8 as UTF-8: UTF-16 by its mark, GB18030 by what its bytes look like, any one when told."""
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -37,6 +38,37 @@ def encoding_of(head: bytes) -> str | None:
         len(chinese) >= _FEW and len(chinese) >= _CHINESE_SHARE * len(beyond) and common >= _COMMON_SHARE * len(chinese)
     )
     return "gb18030" if sure else None
+
+
+_DECLARED: Final = re.compile(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+# Python knows codecs that are no encodings of text, and some that take a hostile text very long.
+_OF_XML: Final = re.compile(
+    r"utf-?8|us-ascii|ascii|iso-?8859-\d{1,2}|latin-?1|windows-\d{3,4}|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5"
+    r"|euc-(?:jp|kr)|shift[_-]jis",
+    re.IGNORECASE,
+)
+
+
+def xml_encoding(head: bytes) -> str:
+    """The encoding of an XML file that begins like this: UTF-16 by its mark, else what it declares, else UTF-8.
+
+    Raises LookupError, with its name, for one that is not known.
+    """
+    if head.startswith(UTF16_MARKS):
+        return "utf-16"
+    declared = _DECLARED.match(head.removeprefix(codecs.BOM_UTF8))
+    name = declared[1].decode().lower() if declared else "utf-8"
+    if not _OF_XML.fullmatch(name) or not _is_known(name):
+        raise LookupError(name)
+    return name
+
+
+def _is_known(encoding: str) -> bool:
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        return False
+    return True
 
 
 def _decoded(head: bytes, encoding: str) -> str | None:

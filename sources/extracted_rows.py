@@ -43,12 +43,16 @@ class ExtractedRows:
         self._pairs: list[RawPair] = []
         self._documents: list[dict[str, object]] = []
         self._quarantine: dict[str, QuarantineRows] = {}
-        self._records = self._characters = self._lost = 0
+        self._records = self._characters = self._quarantined = self._lost = 0
 
     @property
     def full(self) -> bool:
         """Whether there is enough for a step."""
-        return len(self._pairs) >= ROWS or self._characters >= CHARACTERS or self._records >= RECORDS
+        return (
+            len(self._pairs) >= ROWS
+            or self._characters >= CHARACTERS
+            or max(self._records, self._quarantined) >= RECORDS
+        )
 
     def place_id(self, place: object) -> str:
         """The document id of a record that has none of its own: the file's name and the record's place in it."""
@@ -82,6 +86,7 @@ class ExtractedRows:
         if path not in self._quarantine:
             self._quarantine[path] = QuarantineRows(self.source, path, self._unit)
         self._quarantine[path].add(position, reason, excerpt, unit)
+        self._quarantined += 1
         self._lost += lost
 
     def add_document(
@@ -129,13 +134,13 @@ class ExtractedRows:
             pairs=pairs,
             rejects=rejects,
             documents=pa.RecordBatch.from_pylist(self._documents, DOCUMENT) if self._documents else None,
-            quarantine=self._quarantined(),
+            quarantine=self._quarantine_batch(),
             lost=self._lost,
         )
         self._clear()
         return step
 
-    def _quarantined(self) -> pa.RecordBatch | None:
+    def _quarantine_batch(self) -> pa.RecordBatch | None:
         batches = [rows.take() for rows in self._quarantine.values()]
         return pa.concat_batches(batches) if batches else None
 

@@ -3,7 +3,6 @@
 No entity that a file declares is expanded (such a file is refused), no DTD is loaded; namespaces do not count.
 """
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from html.entities import html5
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from sources.encodings import HEAD, xml_encoding
 from sources.records import BadRecord
 
 DEEPEST: Final = 100  # elements inside of each other
+MOST_TAGS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Article:
 def parse_articles(data: bytes) -> list[Article]:
     """The articles of a file: one, or those inside of a set.
 
+    `data` are the bytes as they are stored: the file says what they are encoded in.
     Raises BadRecord where it is no XML, declares entities, is nested too deeply, or has no <article> with a title.
     """
     root = _parse(_decoded(data))
@@ -58,30 +60,22 @@ def parse_articles(data: bytes) -> list[Article]:
     return [_article(element) for element in found]
 
 
-_DECLARED: Final = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
-_ENCODING: Final = re.compile(
-    r"utf-?8|us-ascii|ascii|iso-?8859-\d{1,2}|latin-?1|windows-\d{3,4}|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5"
-    r"|euc-(?:jp|kr)|shift[_-]jis",
-    re.IGNORECASE,
-)
-
-
 def _decoded(data: bytes) -> str:
-    declared = _DECLARED.match(data.removeprefix(codecs.BOM_UTF8))
-    name = declared[1].decode() if declared else "utf-8"
-    if name.lower().startswith("utf-16"):  # whoever read the file has made UTF-8 of it
-        name = "utf-8"
-    if not _ENCODING.fullmatch(name):
-        raise BadRecord("unknown_encoding", name)
+    try:
+        name = xml_encoding(data[:HEAD])
+    except LookupError as error:
+        raise BadRecord("unknown_encoding", str(error.args[0])) from error
     try:
         return data.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise BadRecord("invalid_utf8" if name.lower() == "utf-8" else "invalid_text", str(error)) from error
+        raise BadRecord("invalid_utf8" if name == "utf-8" else "invalid_text", str(error)) from error
 
 
 def _parse(text: str) -> ET.Element:
     if "<!ENTITY" in text:
         raise BadRecord("entity_declaration", "the file declares entities of its own, which are never expanded")
+    if text.count("<") > MOST_TAGS:  # each element takes some hundred bytes of memory
+        raise BadRecord("too_many_tags", f"more than {MOST_TAGS:,}")
     parser = ET.XMLParser()  # noqa: S314  # without declarations there is nothing to expand, and no DTD is loaded
     parser.entity.update(_characters())
     try:

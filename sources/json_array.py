@@ -37,9 +37,7 @@ class ArrayReader:
     them, there are none. The members of an outermost object come as `"name": value`.
     """
 
-    def __init__(
-        self, path: str, max_element: int, within: str | None = None, encoding: str | None = None
-    ) -> None:
+    def __init__(self, path: str, max_element: int, within: str | None = None, encoding: str | None = None) -> None:
         self._path, self._within = path, within
         self._stream, self._max_element = ByteStream(path, encoding=encoding), max_element
         self._broken: Fault | None = None

@@ -33,7 +33,7 @@ class JsonRecords(BlockRecords):
 
     def __init__(self, split: Split, format: Format, longest: int) -> None:
         self._lists = format.lists
-        self._shape: Shape = "lines" if split.start else _shape_of(split.path, format)
+        self._shape: Shape = "lines" if split.start else _shape_of(split.path, format, split.encoding)
         reader = _reader(split, longest, format.within, self._shape)
         super().__init__(reader, "line" if self._shape == "lines" else "entry")
 
@@ -64,9 +64,9 @@ def _reader(split: Split, longest: int, within: str | None, shape: Shape) -> Rea
     return ArrayReader(split.path, longest, within if shape == "within" else None, split.encoding)
 
 
-def _shape_of(path: str, format: Format) -> Shape:
+def _shape_of(path: str, format: Format, encoding: str | None = None) -> Shape:
     """What the outermost value of a file is, by how it begins: an array, one object that holds records, or lines."""
-    head = _head(path)
+    head = _head(path, encoding)
     if head.startswith(b"["):
         list_of_texts = head[1:].lstrip().startswith((b'"', b"]"))
         return "lines" if format.lists and list_of_texts else "array"
@@ -84,10 +84,10 @@ def _shape_of(path: str, format: Format) -> Shape:
     return whole if holds_records else "lines"
 
 
-def _head(path: str) -> bytes:
+def _head(path: str, encoding: str | None) -> bytes:
     """The start of a file without blanks: its first line, where that is none of a record too long, and a part of the next."""
     head = b""
-    for chunk in ByteStream(path):
+    for chunk in ByteStream(path, encoding=encoding):
         head = (head + chunk).removeprefix(UTF8_MARK).lstrip()
         if len(head) > MAX_LINE or (head and not head.startswith(b"{")) or 0 <= head.find(b"\n") < len(head) - 1:
             break

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from sources.fields import LARGEST_LABEL
-from sources.records import RawPair, RecordSettings
+from sources.record_formats import Record
+from sources.records import Layout, RawDocument, RawPair, RecordSettings
 
 _SENTENCE_ENDS: Final = (*".。．｡…।॥۔։።།။၊។,，、،;；:：", "፡፡")
 _CLOSING: Final = "\"'”’»›)）]］」』】》 "
@@ -60,6 +61,18 @@ def _next_text(text: str, at: int) -> int:
     """Where the white space from a place on ends."""
     found = _TEXT.search(text, at)
     return found.start() if found else len(text)
+
+
+def text_layout(url: str | None = None) -> Layout:
+    """The layout of records whose `text` has its title within; `url` is the field of the page's address."""
+
+    def pairs(record: Record, settings: OwnTitleSettings) -> Iterator[RawPair]:
+        return own_title_pairs(record["text"], settings, url=record[url] if url else None)
+
+    def document(record: Record, settings: OwnTitleSettings) -> RawDocument:
+        return RawDocument(None, record["text"], url=record[url] if url else None)
+
+    return Layout(dict.fromkeys(("text", url) if url else ("text",), str), pairs, document=document)
 
 
 def own_title_pairs(

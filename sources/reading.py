@@ -20,9 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sources import archives
-from sources.archive_member import open_stored_file
+from sources.archive_member import LARGEST_RATIO, SAFE_SIZE, open_stored_file
 from sources.decompression import CHUNK as CHUNK  # noqa: PLC0414  # others have it from here
-from sources.decompression import DECOMPRESSORS, DamagedFileError, DecompressedBytes, Decompressor
+from sources.decompression import (
+    DECOMPRESSORS,
+    TOO_MUCH_MEMORY,
+    DamagedFileError,
+    DecompressedBytes,
+    Decompressor,
+)
 from sources.decompression import Fault as Fault  # noqa: PLC0414
 from sources.encodings import HEAD, as_utf8, encoding_of
 from sources.source import SourceError, Split
@@ -110,9 +116,12 @@ def _expand_files(pattern: str) -> list[str]:
     return names
 
 
+_HIDDEN: Final = re.compile(r"(?:^|/)(?:_|\.(?!/|\Z))")
+
+
 def _hidden(name: str, root: str) -> bool:
     below = name.removeprefix(root) if name.startswith(root) else PurePosixPath(name).name
-    return any(part.startswith((".", "_")) for part in PurePosixPath(below).parts)
+    return _HIDDEN.search(below) is not None
 
 
 def _full_name(system: Any, path: str) -> str:
@@ -141,6 +150,17 @@ def stored_size(path: str) -> int | None:
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot open {path!r}: {error}") from error
     return None if size is None else int(size)
+
+
+def input_size(path: str) -> int | None:
+    """Bytes that positions in a file count up to: of the file on storage, or of a member itself; None where not known."""
+    member = archives.split_member(path)
+    return stored_size(path) if member is None else archives.member_size(*member)
+
+
+def one_split(path: str) -> list[Split]:
+    """The split of a file that can only be read from its start to its end."""
+    return [Split(path, size=input_size(path))]
 
 
 def base_name(path: str) -> str:
@@ -189,20 +209,27 @@ class ByteStream:
 
     def _decompressed(self, file: BinaryIO, make: Callable[[], Decompressor]) -> Iterator[bytes]:
         stream = DecompressedBytes(file, make, self.start, self.end)
+        member = archives.split_member(self.path)
+        ratio = LARGEST_RATIO * (archives.stored_share(*member) if member else 1)  # bombs may lie inside of bombs
+        given = 0
         for chunk in stream:
             self.position, self.member = stream.position, stream.member
+            given += len(chunk)
+            if given > max(SAFE_SIZE, ratio * (stream.position - self.start)):
+                detail = f"its first {stream.position:,} bytes give {given:,}: decompress it yourself if that is right"
+                self.fault = Fault("decompression_bomb", stream.position, detail)
+                return
             yield chunk
         self.position, self.member, self.fault = stream.position, stream.member, stream.fault
+        if self.fault is not None and self.fault.reason == TOO_MUCH_MEMORY:
+            raise SourceError(f"{self.path}: {self.fault.detail}")
 
 
 def byte_splits(path: str, target_bytes: int) -> list[Split]:
     """One split for a compressed file, or one that is not in UTF-8; byte ranges of about `target_bytes` for a plain one."""
     size = stored_size(path)
-    member = archives.split_member(path)
-    if size is None and member is not None:
-        return [Split(path, size=archives.member_size(*member))]
     if size is None or is_compressed(path) or size <= target_bytes or _is_recoded(path):
-        return [Split(path, size=size)]
+        return one_split(path)
     parts = max(1, round(size / max(1, target_bytes)))
     cuts = [size * part // parts for part in range(parts + 1)]
     return [Split(path, start, end, size) for start, end in pairwise(cuts) if start < end]
@@ -210,7 +237,10 @@ def byte_splits(path: str, target_bytes: int) -> list[Split]:
 
 def _is_recoded(path: str) -> bool:
     with open_stored(path) as file:
-        return encoding_of(file.read(HEAD)) is not None
+        try:
+            return encoding_of(file.read(HEAD)) is not None
+        except DamagedFileError:  # whoever reads it tells
+            return False
 
 
 @dataclass(frozen=True)

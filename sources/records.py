@@ -11,6 +11,7 @@ file of another corpus. `docs/sources.md` shows a whole adapter.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -41,13 +42,18 @@ STEP_TEXT: Final = 16 << 20  # characters of the pairs of one step, about: a rec
 FEW: Final = 3  # a whole file of so many records and no right one is, too
 LONGEST: Final = 1 << 30  # bytes of the longest record that may be allowed: Arrow's columns of texts end at 2 GiB
 PLAIN_PARTS: Final = 64  # pairs of one record that come whatever they hold
-MOST_PARTS: Final = (
-    100_000  # pairs of one record; texts repeated in more pairs than that are an attack, or another corpus
-)
+MOST_PARTS: Final = 100_000  # pairs of one record: none of a real corpus makes so many
 MOST_TEXT: Final = 1 << 30  # characters of the pairs of one record, the same text counted in each
 MOST_BAD_PARTS: Final = 100  # bad parts of one record that have rows of their own; the others are only counted
 
-_TYPE_NAMES: Final = {str: "a text", list: "a list", dict: "an object", bool: "a boolean", int: "a number"}
+_TYPE_NAMES: Final = {
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
 Value = TypeVar("Value", str, list[Any], dict[str, Any])
 
 
@@ -116,6 +122,11 @@ class Layout:
     pairs: Callable[[Record, Any], Iterator[RawPair | RawNegative | BadRecord]]
     optional: Mapping[str, type] = field(default_factory=dict)
     document: Callable[[Record, Any], RawDocument | None] | None = None
+
+    @cached_property
+    def types(self) -> tuple[tuple[str, type], ...]:
+        """The fields whose types are known."""
+        return (*self.required.items(), *self.optional.items())
 
 
 def field_of(record: Any, name: str, kind: type[Value]) -> Value:
@@ -274,24 +285,26 @@ class _RecordExtraction:
             except BadRecord as error:
                 bad[index] = (error.reason, error.detail)
                 continue
-            made = [part for part in parts if isinstance(part, RawPair) and self._kind(part) in self._chosen]
-            wrong = [part for part in parts if isinstance(part, BadRecord)]
+            default_id = f"{self._file}:{batch.offsets[index]}"
+            wrong: list[BadRecord] = []
+            for part in parts:
+                if isinstance(part, BadRecord):
+                    wrong.append(part)
+                elif isinstance(part, RawPair) and (part.kind or self._kinds[0]) not in self._chosen:
+                    continue
+                elif self._window is not None:
+                    self._window.add(part, default_id)
+                elif isinstance(part, RawPair):
+                    pairs.append((part, default_id))
             bad_parts += [(index, (part.reason, part.detail)) for part in wrong[:MOST_BAD_PARTS]]
             lost += max(0, len(wrong) - MOST_BAD_PARTS)
-            default_id = f"{self._file}:{batch.offsets[index]}"
-            if self._window is None:
-                pairs += [(pair, default_id) for pair in made]
-            else:
-                for pair in made:
-                    self._window.add(pair, default_id)
-                for negative in (part for part in parts if isinstance(part, RawNegative)):
-                    self._window.add(negative, default_id)
             if document is not None:
                 documents.append((index, document))
         for index, (reason, detail) in sorted([*bad.items(), *bad_parts], key=itemgetter(0)):
             place, unit = batch.place(index)
             excerpt = batch.excerpt(index)
-            self._quarantine.add(place, reason, f"{detail} | ".encode() + excerpt if detail else excerpt, unit)
+            shown = f"{detail} | ".encode("utf-8", "backslashreplace") if detail else b""
+            self._quarantine.add(place, reason, shown + excerpt, unit)
         if self._window is not None:
             pairs = [(pair, "") for pair in self._window.take()]
         portions = self._portions(pairs)
@@ -307,9 +320,6 @@ class _RecordExtraction:
         )
         for kept, rejects in portions:
             yield extracted(0, self._reader.position, pairs=kept, rejects=rejects)
-
-    def _kind(self, pair: RawPair) -> str:
-        return pair.kind or self._kinds[0]
 
     def _laid_out(self, batch: RecordBatch, bad: dict[int, tuple[str, str]]) -> Iterator[tuple[int, Record, Layout]]:
         """Each usable record with its layout; the others are noted in `bad`."""
@@ -329,11 +339,13 @@ class _RecordExtraction:
                 continue
             self._right += 1
             for layout in fitting:
-                if _has_types(layout, record):
+                if _wrong_field(layout, record) is None:
                     yield index, record, layout
                     break
             else:
-                bad[index] = ("wrong_type", _wrong_type(fitting[0], record))
+                name, kind = _wrong_field(fitting[0], record) or ("", str)
+                detail = f"{name}: expected {_TYPE_NAMES[kind]}, found {type_name(record.get(name))}"
+                bad[index] = ("wrong_type", detail)
 
     def _portions(self, pairs: Iterable[tuple[RawPair, str]]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
         """Batches of pairs, each given with its default id, and of rejects; about STEP_TEXT characters at a time."""
@@ -435,20 +447,10 @@ def _text_of_part(part: RawPair | RawNegative | BadRecord, lengths: dict[int, in
     return len(part.query or "") + len(part.positive or "") + negatives
 
 
-def _has_types(layout: Layout, record: Record) -> bool:
-    """Whether the fields that the layout knows are of their types; the required ones must be there."""
-    for name, kind in layout.required.items():
-        if not _is_of(record[name], kind):
-            return False
-    return all(_is_of(record.get(name), kind) for name, kind in layout.optional.items())
-
-
-def _is_of(value: Any, kind: type) -> bool:
-    return value is None or type(value) is kind or (kind is float and type(value) is int)
-
-
-def _wrong_type(layout: Layout, record: Record) -> str:
-    for name, kind in (*layout.required.items(), *layout.optional.items()):
-        if not _is_of(record.get(name), kind):
-            return f"{name}: expected {_TYPE_NAMES.get(kind, 'a number')}, found {type_name(record[name])}"
-    return ""
+def _wrong_field(layout: Layout, record: Record) -> tuple[str, type] | None:
+    """The first field that is of another type than the layout has for it, and that type; the required ones are there."""
+    for name, kind in layout.types:
+        value = record.get(name)
+        if value is not None and type(value) is not kind and not (kind is float and type(value) is int):
+            return name, kind
+    return None

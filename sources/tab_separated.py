@@ -4,7 +4,6 @@ For corpora of one known shape and millions of rows: NLLB, CCMatrix, WikiAtomicE
 are sources.table's.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +11,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv
 
 from sources.reading import LineReader, LongRecord, RecordBlock
 from sources.schema import QuarantineRows
 from sources.source import SourceError, Split
 
 FEW: Final = 3  # a file whose first rows, so many, are all of another width is no file of the corpus
-_LONE_RETURN: Final = re.compile(rb"\r(?!\n)")  # ends a row to Arrow
 _Rows = npt.NDArray[np.int64]
 
 
@@ -37,7 +34,7 @@ class RowBlock:
 def read_rows(split: Split, names: Sequence[str], source: str, longest: int) -> Iterator[RowBlock]:
     """The rows of a split. `names` are those of all columns of the file, "" for one that is not wanted.
 
-    Rows of another width, with NUL or no UTF-8 are quarantined, blank ones are none. Raises SourceError where the file
+    Rows of another width, with NUL, or with a wanted cell that is no UTF-8 are quarantined, blank ones are none. Raises SourceError where the file
     cannot be opened, or begins with rows of another width only.
     """
     reader = LineReader(split, longest)
@@ -65,82 +62,76 @@ def read_rows(split: Split, names: Sequence[str], source: str, longest: int) -> 
 
 def _parse(block: RecordBlock, names: Sequence[str]) -> tuple[dict[str, pa.Array], _Rows, dict[int, tuple[str, str]]]:
     """The columns of the good rows, which they are, and why the bad ones are."""
-    bad = _rows_with_nul(block)
-    try:
-        return _parse_without(block, names, bad)
-    except pa.ArrowInvalid:  # a cell that is wanted is no UTF-8
-        return _parse_without(block, names, _undecodable(block) | bad)
+    characters = np.frombuffer(block.data, np.uint8)
+    starts, ends = _bounds_of_rows(block, characters)
+    tabs = np.flatnonzero(characters == ord("\t"))
+    first = np.searchsorted(tabs, starts)
+    width = np.searchsorted(tabs, ends) - first + 1
+    filled = ends > starts
+    wrong = filled & (width != len(names))
+    detail = f"columns, expected {len(names)}"
+    bad = {row: ("wrong_number_of_columns", f"{width[row]} {detail}") for row in np.flatnonzero(wrong).tolist()}
+    for row in _rows_with_nul(block, characters):
+        bad[row] = ("nul_byte", "")
+        wrong[row] = True
+    kept = np.flatnonzero(filled & ~wrong)
+    between = tabs[first[kept, None] + np.arange(len(names) - 1)]
+    columns = _cells(block.data, starts[kept], between, ends[kept], names)
+    if undecodable := _undecodable(columns):
+        bad |= {int(kept[row]): ("invalid_utf8", detail) for row, detail in undecodable.items()}
+        good = np.delete(np.arange(len(kept)), list(undecodable))
+        columns, kept = {name: cells.take(pa.array(good)) for name, cells in columns.items()}, kept[good]
+    return columns, kept, bad
 
 
-def _parse_without(
-    block: RecordBlock, names: Sequence[str], bad: dict[int, tuple[str, str]]
-) -> tuple[dict[str, pa.Array], _Rows, dict[int, tuple[str, str]]]:
-    left_out = [*bad, *_blank(block)]
-    kept = np.delete(np.arange(len(block.offsets)), left_out) if left_out else np.arange(len(block.offsets))
-    lines = block.lines if left_out else []
-    data = b"\n".join([lines[row] for row in kept.tolist()]) + b"\n" if left_out else block.data
-    if b"\r" in data:
-        data = _LONE_RETURN.sub(b" ", data)
-    if not len(kept):
-        return {name: pa.array([], pa.string()) for name in names if name}, kept, bad
-    table, wrong = _read_table(data, names)
-    width = {
-        row: ("wrong_number_of_columns", f"{found} columns, expected {len(names)}") for row, found in wrong.items()
-    }
-    bad = bad | {int(kept[row]): why for row, why in width.items()}
-    kept = np.delete(kept, list(wrong)) if wrong else kept
-    wanted = [name for name in names if name]
-    return {name: table.column(at).combine_chunks() for at, name in enumerate(wanted)}, kept, bad
+def _bounds_of_rows(block: RecordBlock, characters: npt.NDArray[np.uint8]) -> tuple[_Rows, _Rows]:
+    """Where each row starts in the block's bytes, and where it ends, without its newline and carriage return."""
+    starts = block.offsets - block.offsets[0]
+    ends = np.append(starts[1:] - 1, len(block.data) - block.data.endswith(b"\n"))
+    return starts, ends - ((ends > starts) & (characters[ends - 1] == ord("\r")))
 
 
-def _read_table(data: bytes, names: Sequence[str]) -> tuple[pa.Table, dict[int, int]]:
-    """The wanted columns of the rows of the right width, and how many columns the other rows have."""
-    wrong: dict[int, int] = {}
+def _cells(data: bytes, starts: _Rows, between: _Rows, ends: _Rows, names: Sequence[str]) -> dict[str, pa.Array]:
+    """The wanted columns; `between` are the places of the tabs, one row for each row.
 
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        wrong[row.number - 1] = row.actual_columns
-        return "skip"
-
-    numbered = [str(number) for number in range(len(names))]
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=numbered),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter="\t", quote_char=False, ignore_empty_lines=False, invalid_row_handler=note
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(numbered, pa.string()),
-            include_columns=[number for number, name in zip(numbered, names, strict=True) if name],
-            strings_can_be_null=False,
-        ),
-    )
-    return table, wrong
+    All is cut at once, cells and the tabs between them in turns: a column is every so many pieces.
+    """
+    bounds = np.empty((len(starts), 2 * len(names)), np.int64)
+    bounds[:, 0], bounds[:, -1] = starts, ends
+    bounds[:, 1:-1:2], bounds[:, 2::2] = between, between + 1
+    offsets = np.append(bounds.ravel(), len(data)).astype(np.int32)
+    pieces = pa.StringArray.from_buffers(bounds.size, pa.py_buffer(offsets), pa.py_buffer(data))
+    rows = np.arange(len(starts)) * bounds.shape[1]
+    return {name: pieces.take(pa.array(rows + 2 * place)) for place, name in enumerate(names) if name}
 
 
-def _rows_with_nul(block: RecordBlock) -> dict[int, tuple[str, str]]:
+def _rows_with_nul(block: RecordBlock, characters: npt.NDArray[np.uint8]) -> list[int]:
     if b"\0" not in block.data:
-        return {}
-    return {row: ("nul_byte", "") for row, line in enumerate(block.lines) if b"\0" in line}
+        return []
+    places = np.flatnonzero(characters == 0) + block.offsets[0]
+    return [int(row) for row in np.unique(np.searchsorted(block.offsets, places, "right") - 1)]
 
 
-def _undecodable(block: RecordBlock) -> dict[int, tuple[str, str]]:
-    wrong = ((row, _first_wrong_byte(line)) for row, line in enumerate(block.lines))
-    return {row: ("invalid_utf8", f"byte {place} of the row") for row, place in wrong if place}
+def _undecodable(columns: dict[str, pa.Array]) -> dict[int, str]:
+    """The rows with a cell that is no UTF-8, and where in which cell; nobody has looked at the bytes so far."""
+    found: dict[int, str] = {}
+    for name, cells in columns.items():
+        try:
+            cells.validate(full=True)
+        except pa.ArrowInvalid:
+            for row, cell in enumerate(cells.cast(pa.binary()).to_pylist()):
+                if place := _first_wrong_byte(cell):
+                    found.setdefault(row, f"byte {place} of {name}")
+    return found
 
 
-def _first_wrong_byte(line: bytes) -> int:
+def _first_wrong_byte(cell: bytes) -> int:
     """The number of the first byte, from 1, that is no UTF-8; 0 where all are."""
     try:
-        line.decode()
+        cell.decode()
     except UnicodeDecodeError as error:
         return error.start + 1
     return 0
-
-
-def _blank(block: RecordBlock) -> list[int]:
-    bounds = np.append(block.offsets - block.offsets[0], len(block.data))
-    short = np.flatnonzero(np.diff(bounds) <= len(b"\r\n"))
-    return [row for row in short.tolist() if not block.data[bounds[row] : bounds[row + 1]].strip(b"\r\n")]
 
 
 def _of_another_width(path: str, block: RecordBlock, names: Sequence[str]) -> SourceError:

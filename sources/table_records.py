@@ -289,11 +289,14 @@ class _RowStep:
 
 
 def _written_out(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch without dictionaries: each row has the size of its own values."""
-    columns = [
-        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    """The batch without dictionaries and views: the size of a slice is that of its own values."""
+    return pa.RecordBatch.from_arrays([_column_written_out(column) for column in batch.columns], batch.schema.names)
+
+
+def _column_written_out(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
 def _head(row: pa.RecordBatch) -> bytes:

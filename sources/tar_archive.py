@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sources.archive_member import MOST_MEMBERS, MemberFile, check_name, quoted, refused, too_many
+from sources.archive_member import MOST_MEMBERS, MemberFile, check_name, open_stored_file, quoted, refused, too_many
 from sources.decompression import CHUNK, DECOMPRESSORS, DamagedFileError, Decompressor, Fault
 from sources.source import SourceError
 from sources.tar_bytes import CompressedBytes, Cursor, PlainBytes
@@ -23,6 +23,7 @@ class TarMember:
 
 
 _BLOCK: Final = 512
+_LARGEST: Final = 1 << 60  # bytes that no file has
 _REGULAR: Final = (b"0", b"\0", b"7")
 _REFUSED_TYPES: Final = {
     b"1": "is a link",
@@ -41,6 +42,8 @@ class TarArchive:
 
     def __init__(self, archive: str) -> None:
         self._archive = archive
+        with open_stored_file(archive) as file:
+            self._stored = file.seek(0, 2)
         make = _compression_of(archive)
         self._bytes = PlainBytes(archive) if make is None else CompressedBytes(archive, make)
         self._members: dict[str, TarMember] = {}
@@ -68,9 +71,15 @@ class TarArchive:
             raise SourceError(f"{self._archive}: no member {quoted(name)!r}")
         return self._members[name]
 
+    def stored_share(self, name: str) -> float:
+        """Stored bytes of the archive for each byte of the tar as far as the member's end, at most 1."""
+        member = self.find(name)
+        return min(1.0, self._stored / max(1, member.start + member.size))
+
     def stored_apart(self, name: str) -> bool:
-        """Whether members can be read from any byte."""
-        return isinstance(self._bytes, PlainBytes)
+        """Whether the member can be read from any byte; one that is cut off is read from its start, which tells it."""
+        member = self.find(name)
+        return isinstance(self._bytes, PlainBytes) and member.start + member.size <= self._stored
 
     def open(self, name: str) -> MemberFile:
         """The member as a file. Raises SourceError where there is none."""
@@ -196,9 +205,12 @@ def _checksums(header: bytes) -> Iterator[int]:
 def _number(text: bytes) -> int:
     """Octal digits, or with a high first bit, binary."""
     if text[0] & 0x80:
-        return int.from_bytes(bytes([text[0] & 0x7F]) + text[1:], "big")
+        number = int.from_bytes(bytes([text[0] & 0x7F]) + text[1:], "big")
+        if number > _LARGEST:  # a negative one, too
+            raise _DamagedHeader("a number of a header is too large")
+        return number
     digits = text.partition(b"\0")[0].strip()
-    if digits and not re.fullmatch(rb"[0-7]+", digits):
+    if digits and not (digits.isdigit() and max(digits) <= ord("7")):
         raise _DamagedHeader("a number of a header is none")
     return int(digits or b"0", 8)
 

@@ -42,9 +42,10 @@ class Cursor:
 class _PlainCursor(Cursor):
     def __init__(self, archive: str, place: int) -> None:
         self._file, self.place = open_stored_file(archive), place
+        self._end = self._file.seek(0, 2)
 
     def read(self, size: int) -> bytes:
-        self._file.seek(self.place)
+        self._file.seek(min(self.place, self._end))  # a header may claim sizes that no file system takes
         data = self._file.read(size)
         self.place += len(data)
         return data

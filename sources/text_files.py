@@ -85,17 +85,20 @@ def text_files(
     yield block.take()
 
 
-def content_of(path: str, longest: int) -> bytes:
-    """The bytes of a file of at most `longest`. Raises BadRecord for a longer or a damaged one."""
+def content_of(path: str, longest: int, encoding: str | None = None) -> bytes:
+    """The bytes of a file of at most `longest`. Raises BadRecord for a longer or a damaged one.
+
+    Text in another encoding than UTF-8 is recoded, unless `encoding` is told: as it stands with "utf-8".
+    """
     parts: list[bytes] = []
     size = 0
-    stream = ByteStream(path)
+    stream = ByteStream(path, encoding=encoding)
     for chunk in stream:
         parts.append(chunk)
         size += len(chunk)
         if size > longest:
             head = b"".join(parts)[:EXCERPT].decode("utf-8", "backslashreplace")
-            raise BadRecord("line_too_long", head)
+            raise BadRecord("file_too_long", f"more than max_record_bytes = {longest:,} | {head}")
     if stream.fault is not None:
         raise BadRecord(stream.fault.reason, stream.fault.detail)
     return b"".join(parts)

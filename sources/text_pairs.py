@@ -69,6 +69,16 @@ def field_pair_layouts() -> tuple[Layout, ...]:
     )
 
 
+def positives_layout() -> Layout:
+    """The layout of {"query", "pos": [...], "neg": [...]}: a pair for each positive."""
+
+    def pairs(record: Record, settings: TextPairSettings) -> Iterator[RawPair | BadRecord]:
+        kind = settings.kind or "other"
+        return positives_of(record["query"], record["pos"] or [], negatives=record.get("neg"), kind=kind)
+
+    return Layout({"query": str, "pos": list}, pairs, {"neg": list})
+
+
 def _pairs(query: str, positive: str, kind: str) -> Callable[[Record, Any], Iterator[RawPair]]:
     def pairs(record: Record, settings: TextPairSettings) -> Iterator[RawPair]:
         judged = next((name for name in ("score", "label") if name in record), None) if kind in _JUDGED else None

@@ -29,16 +29,16 @@ def text_splits(path: str, format: Format, target_bytes: int) -> list[Split]:
 
 def open_text(split: Split, format: Format, longest: int) -> Records:
     """The documents of a split, or its JSON records where the format allows both."""
-    if _holds_json(split.path, format):
+    if _holds_json(split.path, format, split.encoding):
         return JsonRecords(split, format, longest)
     assert format.text is not None
     return TextRecords(split, format.text, longest)
 
 
-def _holds_json(path: str, format: Format) -> bool:
+def _holds_json(path: str, format: Format, encoding: str | None = None) -> bool:
     if format.text is None or not format.text.or_json:
         return False
-    for chunk in ByteStream(path):
+    for chunk in ByteStream(path, encoding=encoding):
         if text := chunk.removeprefix(UTF8_MARK).lstrip():
             return text.startswith((b"{", b"["))
     return False
@@ -139,8 +139,13 @@ class TextRecords:
     def _finished(self, block: Block) -> Iterator[_Document]:
         """The documents that end in a block; the last one stays open."""
         if isinstance(block, LongRecord):
+            finished = None
+            if self._format.divider.match(b"\n" + block.head):
+                finished, self._open = self._open, _Document(block.offset, block.number)
             if self._open is not None:
                 self._open.add(block.head, self._longest, long_line=True)
+            if finished is not None:
+                yield finished
             return
         data, first, number = block.data, int(block.offsets[0]), block.first
         at = 0

@@ -7,16 +7,19 @@ the file's head: nothing declares an entity, so nothing can be expanded.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 from xml.parsers import expat
 
-from sources.reading import EXCERPT, ByteStream, Fault
-from sources.source import Split
+from sources.encodings import HEAD, as_utf8, xml_encoding
+from sources.reading import CHUNK, EXCERPT, ByteStream, Fault
+from sources.source import SourceError, Split
 
 _START: Final = re.compile(rb"<tu(?=[\s>])")
 _END: Final = re.compile(rb"</tu\s*>")
 _LONGEST_TAG: Final = 16  # bytes of either, with some white space
-_ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""", re.ASCII)
+DEEPEST: Final = 100  # elements inside of each other
+MOST_VARIANTS: Final = 1000  # of a unit: a world's languages would be 200
 _MARKUP: Final = frozenset({"bpt", "ept", "ph", "it", "ut"})  # what they hold are codes of formatting, no text
 
 
@@ -51,13 +54,11 @@ class UnitReader:
     """The units of a file. Once they have run out, `fault` says what ended the file early, `cut_off` what it left."""
 
     def __init__(self, split: Split, longest: int) -> None:
-        self._stream, self._longest = ByteStream(split.path), longest
+        self._stream, self._longest = ByteStream(split.path, encoding="utf-8"), longest  # as it is: _chunks recodes
         self._head = min(EXCERPT, longest)  # bytes kept of a unit that is too long
         self._number = 0
         self._rest = b""  # what may become a unit: an unfinished one, or the start of its tag
         self._dropping = False  # whether _rest is the inside of a unit that is too long
-        self._seen_head = False
-        self._encoding = "utf-8"
         self._broken: Fault | None = None
         self.cut_off = b""
 
@@ -72,9 +73,7 @@ class UnitReader:
         return self._stream.fault or self._broken
 
     def __iter__(self) -> Iterator[Unit | BadUnit]:
-        for chunk in self._stream:
-            if not self._seen_head:
-                self._look_at_head(chunk)
+        for chunk in self._chunks():
             for data in self._cut(chunk):
                 self._number += 1
                 yield self._unit(data)
@@ -84,12 +83,25 @@ class UnitReader:
         elif not self._number and self.fault is None:
             self._broken = Fault("not_a_tmx", 0, "it holds no <tu>")
 
-    def _look_at_head(self, chunk: bytes) -> None:
-        self._seen_head = True
-        named = _ENCODING.match(chunk.removeprefix(b"\xef\xbb\xbf"))
-        encoding = named[1].decode().lower() if named else "utf-8"
-        # UTF-16 comes decoded from the stream, and then is UTF-8 whatever the head says.
-        self._encoding = "utf-8" if encoding.startswith("utf") else encoding
+    def _chunks(self) -> Iterator[bytes]:
+        """The file in UTF-8, in pieces that are not small: what waits for its end is copied with each."""
+        stored = iter(self._stream)
+        head = next(stored, b"")
+        try:
+            encoding = xml_encoding(head[:HEAD])
+        except LookupError as error:
+            raise SourceError(
+                f"{self._stream.path}: it says to be encoded in {error.args[0]!r}, which is not known: store it as UTF-8"
+            ) from error
+        pieces: list[bytes] = []
+        size = 0
+        for piece in as_utf8(chain([head], stored), encoding):
+            pieces.append(piece)
+            size += len(piece)
+            if size >= CHUNK // 2:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+        yield b"".join(pieces)
 
     def _cut(self, chunk: bytes) -> Iterator[bytes]:
         """The units that end in a chunk; one that is too long as its first bytes, without its end."""
@@ -120,12 +132,12 @@ class UnitReader:
     def _unit(self, data: bytes) -> Unit | BadUnit:
         if len(data) > self._longest or not _END.search(data, max(0, len(data) - _LONGEST_TAG)):
             return BadUnit(self._number, "unit_too_long", data[:EXCERPT])
-        if self._encoding == "utf-8" and (unit := _plain_unit(data)):
+        if unit := _plain_unit(data):
             unit.number = self._number
             return unit
         try:
-            return _parsed_unit(data, self._encoding, self._number)
-        except (expat.ExpatError, LookupError, ValueError) as error:
+            return _parsed_unit(data, self._number)
+        except (expat.ExpatError, ValueError) as error:
             return BadUnit(self._number, "invalid_xml", f"{error} | ".encode() + data[:EXCERPT])
 
 
@@ -139,6 +151,10 @@ _REFERENCE: Final = re.compile(r"&(amp|lt|gt|quot|apos);")
 _CHARACTERS: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
+def _referred(name: re.Match[str]) -> str:
+    return _CHARACTERS[name[1]]
+
+
 def _plain_unit(data: bytes) -> Unit | None:
     """A unit of the usual shape, read three times as fast as by expat; None for one of another."""
     found = _PLAIN.fullmatch(data)
@@ -148,18 +164,21 @@ def _plain_unit(data: bytes) -> Unit | None:
         texts = [part.decode() for part in found.groups(b"")]
     except UnicodeDecodeError:
         return None
-    if b"&" in data:
-        if data.count(b"&") != sum(len(_REFERENCE.findall(text)) for text in texts):
+    if references := data.count(b"&"):
+        for place, text in enumerate(texts):
+            if "&" in text:
+                texts[place], known = _REFERENCE.subn(_referred, text)
+                references -= known
+        if references:
             return None
-        texts = [_REFERENCE.sub(lambda name: _CHARACTERS[name[1]], text) for text in texts]
     identity, first_language, first, second_language, second = texts
     return Unit(0, identity or None, [Variant(first_language, first), Variant(second_language, second)])
 
 
-def _parsed_unit(data: bytes, encoding: str, number: int) -> Unit:
-    """Any unit, by expat. Raises ExpatError, LookupError or ValueError for what is none."""
+def _parsed_unit(data: bytes, number: int) -> Unit:
+    """Any unit, by expat. Raises ExpatError or ValueError for what is none."""
     collector = _Collector()
-    parser = expat.ParserCreate(encoding)
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = collector.start
     parser.EndElementHandler = collector.end
@@ -178,13 +197,19 @@ class _Collector:
     def __init__(self) -> None:
         self.units: list[Unit] = []
         self._parts: list[str] | None = None  # of the text that is being read
+        self._depth = 0
         self._markup = 0  # how deep inside of codes
         self._property = ""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} elements inside of each other")
         if name == "tu":
             self.units.append(Unit(0, attributes.get("tuid"), []))
         elif name == "tuv" and self.units:
+            if len(self.units[-1].variants) == MOST_VARIANTS:
+                raise ValueError(f"more than {MOST_VARIANTS} texts in one unit")
             tag = attributes.get("xml:lang") or attributes.get("lang") or ""
             self.units[-1].variants.append(Variant(tag))
         elif name in ("seg", "prop"):
@@ -193,6 +218,7 @@ class _Collector:
             self._markup += 1
 
     def end(self, name: str) -> None:
+        self._depth -= 1
         if name in ("seg", "prop"):
             text, self._parts = "".join(self._parts or ()), None
             variants = self.units[-1].variants if self.units else []

@@ -7,10 +7,13 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
+from sources.decompression import DamagedFileError
 from sources.reading import CHUNK, EXCERPT, ByteStream, Fault, is_compressed, open_stored
 
+MOST_FAULTS: Final = 1000  # damaged members of a file behind which reading goes on
 LONGEST_HEADER: Final = 64 << 10
 _MARK: Final = b"WARC/"
 _BREAK: Final = b"\r\n\r\n"
@@ -43,16 +46,20 @@ class WarcRecords:
 
     def __init__(self, path: str, longest: int) -> None:
         self._path, self._longest = path, longest
-        self._stream = ByteStream(path)
+        self._stream = self._bytes_from(0)
 
     @property
     def position(self) -> int:
         """The stored byte reached."""
         return self._stream.position
 
+    def _bytes_from(self, start: int) -> ByteStream:
+        """The bytes as they are: texts in other encodings lie in between, and lengths count their bytes."""
+        return ByteStream(self._path, start, encoding="utf-8")
+
     def __iter__(self) -> Iterator[WarcRecord | BadWarcRecord]:
         compressed = is_compressed(self._path)
-        while True:
+        for tries in count(1):
             cutter = _Cutter(self._longest, compressed)
             held: WarcRecord | BadWarcRecord | None = None  # until its member's checksum is known to be right
             for chunk in self._stream:
@@ -66,12 +73,12 @@ class WarcRecords:
             if fault is None:
                 return
             yield BadWarcRecord(fault.reason, fault.detail, cutter.rest[:EXCERPT], cutter.place_of(fault, self._stream))
-            if fault.reason != "corrupt_file" or not self._path.lower().endswith(".gz"):
+            if fault.reason != "corrupt_file" or not self._path.lower().endswith(".gz") or tries == MOST_FAULTS:
                 return
             after = _next_member(self._path, max(self._stream.member + 1, self._stream.start + 1))
             if after is None:
                 return
-            self._stream = ByteStream(self._path, after)
+            self._stream = self._bytes_from(after)
 
 
 def _next_member(path: str, start: int) -> int | None:
@@ -80,7 +87,10 @@ def _next_member(path: str, start: int) -> int | None:
         place, tail = start, b""
         while True:
             file.seek(place)
-            chunk = file.read(CHUNK)
+            try:
+                chunk = file.read(CHUNK)
+            except DamagedFileError:  # of the archive that holds the file
+                return None
             if not chunk:
                 return None
             data = tail + chunk
@@ -99,7 +109,7 @@ def _begins_record(path: str, place: int) -> bool:
         file.seek(place)
         try:
             return zlib.decompressobj(wbits=31).decompress(file.read(4096), len(_MARK)).startswith(_MARK)
-        except zlib.error:
+        except (zlib.error, DamagedFileError):
             return False
 
 

@@ -1,6 +1,7 @@
 """The title and the main text of a web page, by Resiliparse or Trafilatura (extra `warc`)."""
 
 import html as entities
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -10,6 +11,15 @@ from sources.source import SourceError
 
 Extractor = Literal["resiliparse", "trafilatura"]
 REMEDY: Final = "install them with: pip install 'pairmill[warc]'"
+# The time of the libraries grows with the square of the depth of a page, and of the attributes of one tag: a page of 100 kB
+# can take minutes. Browsers stop at a depth of 512.
+DEEPEST: Final = 250
+MOST_TAGS: Final = 400_000
+SAFE_LENGTH: Final = 1 << 16  # characters: fewer hold no attributes that take long
+_TOO_DEEP: Final = " > ".join(["*"] * (DEEPEST + 1))
+_CROWDED: Final = re.compile(
+    r"""<[a-zA-Z][^\s/>]{0,99}+(?:[\s/]++[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^\s>]*+))?+){300}"""
+)
 # Ranks of Resiliparse's detector are distances. Pages of real text stay below 450, but lists of names reach 300 in a
 # wrong language too: its word is a first guess for texts that the language filter judges later.
 FURTHEST: Final = 600
@@ -54,9 +64,15 @@ def page_reader(extractor: Extractor) -> Callable[[bytes, str | None], WebPage]:
     def read(data: bytes, encoding: str | None) -> WebPage:
         try:
             source = _decoded(data, encoding or detect_encoding(data, from_html_meta=True) or "utf-8")
+            if source.count("<") > MOST_TAGS or (len(source) > SAFE_LENGTH and _CROWDED.search(source)):
+                raise InvalidPageError("too many tags, or attributes of one tag")
             tree = HTMLTree.parse(source)
+            if tree.document and tree.document.query_selector(_TOO_DEEP):
+                raise InvalidPageError(f"more than {DEEPEST} elements inside of each other")
             title = _open_graph_title(tree) or tree.title or ""
             return WebPage(" ".join(title.split()), text_of(tree, source))
+        except InvalidPageError:
+            raise
         except (ValueError, LookupError, TypeError, RuntimeError) as error:
             raise InvalidPageError(str(error)) from error
 

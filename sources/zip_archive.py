@@ -47,12 +47,12 @@ class ZipArchive:
     def __init__(self, archive: str) -> None:
         self._archive = archive
         with open_stored_file(archive) as file:
-            entries = self._entries(file)
+            entries = self._entries(file)[::-1]
+            self._stored = file.seek(0, 2)
         self._members: dict[str, ZipMember] = {}
-        for entry in entries:
-            if not entry.is_dir():
-                self._add(entry)
-        self._check_total()
+        while entries:  # each goes as its member comes: a million of either take 300 MB
+            self._add(entries.pop())
+        self._check_totals()
 
     def _entries(self, file: BinaryIO) -> list[zipfile.ZipInfo]:
         try:
@@ -66,6 +66,8 @@ class ZipArchive:
 
     def _add(self, entry: zipfile.ZipInfo) -> None:
         name = entry.filename
+        if name.endswith("/"):  # a folder
+            return
         check_name(self._archive, name)
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise refused(self._archive, name, "is a link")
@@ -73,6 +75,10 @@ class ZipArchive:
             raise refused(self._archive, name, "is encrypted")
         if entry.compress_type and entry.compress_type not in _METHODS:
             raise refused(self._archive, name, f"is compressed by method {entry.compress_type}, which is not read here")
+        if not entry.compress_type and entry.file_size != entry.compress_size:
+            raise refused(
+                self._archive, name, f"claims {entry.file_size:,} bytes, not compressed, in {entry.compress_size:,}"
+            )
         if entry.file_size > max(SAFE_SIZE, LARGEST_RATIO * entry.compress_size):
             raise refused(
                 self._archive, name, f"claims {entry.file_size:,} bytes of {entry.compress_size:,} stored ones"
@@ -83,15 +89,14 @@ class ZipArchive:
             entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
         )
 
-    def _check_total(self) -> None:
+    def _check_totals(self) -> None:
         """Members may share their stored bytes, each of them harmless."""
+        stored = sum(member.stored for member in self._members.values())
         total = sum(member.size for member in self._members.values())
-        with open_stored_file(self._archive) as file:
-            stored = file.seek(0, 2)
-        if total > max(SAFE_SIZE, LARGEST_RATIO * stored):
+        if stored > self._stored or total > max(SAFE_SIZE, LARGEST_RATIO * self._stored):
             raise SourceError(
-                f"{self._archive}: its members claim {total:,} bytes, the archive has {stored:,}: unpack it yourself, and name"
-                " the files, if that is right"
+                f"{self._archive}: its members claim {total:,} bytes, {stored:,} as they are stored; the archive has"
+                f" {self._stored:,}: unpack it yourself, and name the files, if that is right"
             )
 
     def names(self) -> list[str]:
@@ -103,6 +108,11 @@ class ZipArchive:
         if name not in self._members:
             raise SourceError(f"{self._archive}: no member {quoted(name)!r}")
         return self._members[name]
+
+    def stored_share(self, name: str) -> float:
+        """Stored bytes for each byte of the member, at most 1."""
+        member = self.find(name)
+        return min(1.0, member.stored / max(1, member.size))
 
     def stored_apart(self, name: str) -> bool:
         """Whether the member can be read from any byte."""
@@ -121,9 +131,11 @@ class ZipArchive:
         return MemberFile(member.size, chunks_from, member.method == 0, member.crc)
 
     def _data_start(self, member: ZipMember) -> int:
-        with open_stored_file(self._archive) as file:
-            file.seek(member.header)
-            header = file.read(30)
+        header = b""
+        if 0 <= member.header < self._stored:
+            with open_stored_file(self._archive) as file:
+                file.seek(member.header)
+                header = file.read(30)
         if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
             raise DamagedFileError(Fault("corrupt_file", 0, f"no header of the member at byte {member.header}"))
         lengths = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))

@@ -5,8 +5,11 @@ quarantine (records that could not be read: file, position, reason).
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import xxhash
@@ -20,7 +23,7 @@ from pipelines.recipe import Recipe, SourceEntry
 from pipelines.run_folder import RunFolder
 from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
-from sources.archives import member_size, split_member
+from sources.archives import member_sizes, split_member
 from sources.catalogue import load_source
 from sources.hub_rows import is_hub_path
 from sources.packaged import SCHEME, resolve_package_path
@@ -46,9 +49,9 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     }
     entries = [entry.model_dump(mode="json", exclude={"paths"}) for entry in recipe.sources]
     inputs = [
-        {"source": number, "path": identity} | _state_of_all(file)
+        {"source": number, "path": identity} | state
         for number, entry in enumerate(recipe.sources)
-        for identity, file in input_files(entry)
+        for identity, _, state in _inputs(entry)
     ]
     return Plan(settings | {"sources": entries}, inputs)
 
@@ -57,12 +60,16 @@ def input_files(entry: SourceEntry) -> list[tuple[str, InputFile]]:
     """(identity, file) of each input of a source, sorted, each once. The identity names the shard and is the same wherever
     the data lie: the path inside the package, or below a pattern's fixed folder, or the file's name; and where two files
     would have one identity, as much of the end of their paths as tells them apart."""
-    identities = {path: identity for identity, path in _identified_paths(entry)}
+    return _gathered(entry, _identities(entry))
+
+
+def _gathered(entry: SourceEntry, identities: Mapping[str, str]) -> list[tuple[str, InputFile]]:
     gathered = load_source(entry.source).gather(sorted(identities), entry.adapter_settings())
     return sorted(((identities[file.path], file) for file in gathered), key=lambda item: item[0])
 
 
-def _identified_paths(entry: SourceEntry) -> list[tuple[str, str]]:
+def _identities(entry: SourceEntry) -> dict[str, str]:
+    """The identity of each path that the patterns of an entry name."""
     identity_of: dict[str, str] = {}
     for pattern in entry.paths:
         resolved = resolve_package_path(pattern)
@@ -77,7 +84,7 @@ def _identified_paths(entry: SourceEntry) -> list[tuple[str, str]]:
             else:
                 identity = _name_of(path)
             identity_of.setdefault(path, identity)
-    return sorted((_told_apart(path, identity_of), path) for path in identity_of)
+    return _told_apart(identity_of)
 
 
 def _name_of(path: str) -> str:
@@ -90,32 +97,62 @@ def _absolute(path: str) -> str:
     return str(storage.split_url(path)[1]) if storage.is_local(path) else path
 
 
-def _told_apart(path: str, identity_of: dict[str, str]) -> str:
-    alike = [other for other, identity in identity_of.items() if identity == identity_of[path] and other != path]
-    if not alike:
-        return identity_of[path]
-    steps = path.split("/")
-    ends = ("/".join(steps[-n:]) for n in range(1, len(steps) + 1))
-    return next((end for end in ends if not any(other.endswith(f"/{end}") for other in alike)), path)
+def _told_apart(identity_of: Mapping[str, str]) -> dict[str, str]:
+    """The same, but those of several paths are replaced by ends of the paths, one step longer until each is of one only."""
+    told = dict(identity_of)
+    for steps in count(1):
+        paths_of = Counter(told.values())
+        alike = [path for path, identity in told.items() if paths_of[identity] > 1]
+        if not alike:
+            break
+        told |= {path: "/".join(path.split("/")[-steps:]) for path in alike}
+    return told
 
 
-def _state(path: str) -> dict[str, Any]:
+def _inputs(entry: SourceEntry) -> list[tuple[str, InputFile, dict[str, Any]]]:
+    """(identity, file, state) of each input. The state tells whether the file or one of its companions changed."""
+    identities = _identities(entry)
+    states = _States()
+    beside: dict[tuple[str, ...], dict[str, Any]] = {}  # many inputs may share their companions, and these be many
+    found = []
+    for identity, file in _gathered(entry, identities):
+        state = states.of(file.path)
+        if companions := file.companions:
+            if companions not in beside:
+                named = [[identities.get(path, path), states.of(path)] for path in companions]
+                beside[companions] = {"files": len(named), "fingerprint": fingerprint(files=named)}
+            state = state | {"beside": beside[companions]}
+        found.append((identity, file, state))
+    return found
+
+
+class _States:
     """What tells whether a file changed: its size and its time or e-tag; of a member of an archive the archive's. Of a data
     set on the hub only its path does."""
-    if is_hub_path(path):
-        return {"bytes": None, "stamp": path}
-    archive, member = split_member(path) or (path, None)
-    filesystem, inside = storage.split_url(archive)
+
+    def __init__(self) -> None:
+        self._archives: dict[str, tuple[str, Mapping[str, int]]] = {}  # state, sizes of the members
+
+    def of(self, path: str) -> dict[str, Any]:
+        if is_hub_path(path):
+            return {"bytes": None, "stamp": path}
+        member = split_member(path)
+        if member is None:
+            size, stamp = _size_and_stamp(path)
+            return {"bytes": size, "stamp": stamp}
+        archive, name = member
+        if archive not in self._archives:
+            size, stamp = _size_and_stamp(archive)
+            self._archives[archive] = f"{size} {stamp}", member_sizes(archive)
+        stamp, sizes = self._archives[archive]
+        return {"bytes": sizes[name], "stamp": stamp}
+
+
+def _size_and_stamp(path: str) -> tuple[int | None, str]:
+    filesystem, inside = storage.split_url(path)
     info = filesystem.info(inside)
     stamp = info.get("mtime") or info.get("ETag") or info.get("etag") or info.get("updated") or info.get("last_commit")
-    if member is not None:
-        return {"bytes": member_size(archive, member), "stamp": f"{info.get('size')} {stamp}"}
-    return {"bytes": info.get("size"), "stamp": str(stamp)}
-
-
-def _state_of_all(file: InputFile) -> dict[str, Any]:
-    beside = [_state(path) for path in file.companions]
-    return _state(file.path) | ({"beside": beside} if beside else {})
+    return info.get("size"), str(stamp)
 
 
 def execute(job: Job) -> Outcome:
@@ -125,8 +162,7 @@ def execute(job: Job) -> Outcome:
     for number, entry in enumerate(job.recipe.sources):
         settings = entry.adapter_settings()
         source = load_source(entry.source)
-        for identity, file in input_files(entry):
-            state = _state_of_all(file)
+        for identity, file, state in _inputs(entry):
             for index, split in enumerate(source.input_splits(file, settings, job.recipe.extract.split_bytes)):
                 name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity.encode())[:8]}-{index:05d}"
                 key = fingerprint(

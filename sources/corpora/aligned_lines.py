@@ -12,9 +12,8 @@ from pydantic import Field
 
 from sources.aligned_files import KINDS, AlignedFiles, read_aligned
 from sources.aligned_names import AlignedName, aligned_name, name_pattern, stands_apart
-from sources.archives import member_size, split_member
 from sources.languages import language_code
-from sources.reading import stored_size
+from sources.reading import one_split
 from sources.records import RecordSettings
 from sources.source import Extracted, InputFile, Source, SourceError, Split
 
@@ -85,8 +84,7 @@ def _pivot(files: list[_File], settings: AlignedLinesSettings) -> str:
 
 def splits(path: str, settings: AlignedLinesSettings, target_bytes: int) -> list[Split]:
     """A file is one split: where a line of one file lies in another is not known before it is reached."""
-    member = split_member(path)
-    return [Split(path, size=member_size(*member) if member else stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: AlignedLinesSettings) -> Iterator[Extracted]:

@@ -4,24 +4,14 @@ Pairs: the title that a document begins with, and the rest (sources.own_title sa
 single paragraphs and give none. In the file's name `_rom` is a language in Latin letters, `my_zaw` Burmese in Zawgyi.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs
+from sources.own_title import OwnTitleSettings, text_layout
 from sources.path_language import language_of_path
-from sources.record_formats import Format, Record
-from sources.records import Layout, RawDocument, RawPair, record_source
+from sources.record_formats import Format
+from sources.records import record_source
 from sources.source import Split
 from sources.text_records import BLANK_LINES
-
-
-def _pairs(record: Record, settings: OwnTitleSettings) -> Iterator[RawPair]:
-    return own_title_pairs(record["text"], settings)
-
-
-def _document(record: Record, settings: OwnTitleSettings) -> RawDocument:
-    return RawDocument(None, record["text"])
-
 
 _tag = language_of_path(r"(?:^|/)([a-z]{2,3}(?:-[A-Za-z]{4}|_rom|_zaw)?)\.txt(?:\.\w+)?$")
 
@@ -40,7 +30,7 @@ SOURCE: Final = record_source(
     license="that of Common Crawl; the texts are their publishers'",
     obtain="https://data.statmt.org/cc-100/",
     verified="real rows",
-    layouts=(Layout({"text": str}, _pairs, document=_document),),
+    layouts=(text_layout(),),
     Settings=OwnTitleSettings,
     language=_language,
     format=Format(other="text", text=BLANK_LINES),

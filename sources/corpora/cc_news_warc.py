@@ -9,13 +9,15 @@ settings name none; the document of a pair is its address.
 Needs the extra `warc`.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any, Final
 
 from pydantic import Field
 
 from sources.extracted_rows import ExtractedRows
-from sources.reading import stored_size
+from sources.reading import one_split
 from sources.records import BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, Source, SourceError, Split
 from sources.warc_records import BadWarcRecord, WarcRecord, WarcRecords
@@ -23,6 +25,7 @@ from sources.web_page import REMEDY, Extractor, InvalidPageError, WebPage, langu
 
 NAME: Final = "cc_news_warc"
 KINDS: Final = ("title_body",)
+MOST_CODINGS: Final = 3  # compressions of a body on top of each other
 _HTML: Final = ("text/html", "application/xhtml+xml")
 
 
@@ -36,7 +39,7 @@ class CcNewsWarcSettings(RecordSettings):
 
 def splits(path: str, settings: CcNewsWarcSettings, target_bytes: int) -> list[Split]:
     """One split a file: where its records start is known only by reading it."""
-    return [Split(path, size=stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: CcNewsWarcSettings) -> Iterator[Extracted]:
@@ -114,6 +117,7 @@ def _response_reader(longest: int) -> Callable[[bytes], tuple[str, bytes, str | 
     Raises SourceError where FastWARC is not installed; the function raises BadRecord.
     """
     try:
+        from fastwarc.stream_io import BrotliReader, GzipReader, ZstdReader
         from fastwarc.warc import WarcRecord as Parsed
     except ImportError as error:
         raise SourceError(f"WARC files are read by fastwarc, which cannot be loaded ({error}): {REMEDY}") from error
@@ -123,20 +127,34 @@ def _response_reader(longest: int) -> Callable[[bytes], tuple[str, bytes, str | 
             record: Any = Parsed.from_bytes(data + b"\r\n\r\n")
             if not record.is_http:  # a crawler's look-up of a name, for instance
                 return None
-            record.parse_http(auto_decode="all")
+            record.parse_http(auto_decode="transfer")
             headers = record.http_headers
             if headers is None or headers.status_code is None:
                 raise BadRecord("invalid_http", "no line with a status")
             if headers.status_code != 200 or (record.http_content_type or "").lower() not in _HTML:
                 return None
             body: bytes = record.reader.read(longest + 1)
+            for coding in reversed((headers.get("Content-Encoding") or "").lower().split(",")[:MOST_CODINGS]):
+                body = decoded(body, coding.strip())
         except BadRecord:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zlib.error) as error:
             raise BadRecord("invalid_http", str(error)) from error
         if len(body) > longest:
             raise BadRecord("record_too_long", f"more than {longest:,} bytes when decompressed")
         return (record.headers.get("WARC-Target-URI") or "").strip("<> "), body, record.http_charset
+
+    readers = {"gzip": GzipReader, "x-gzip": GzipReader, "br": BrotliReader, "zstd": ZstdReader}
+
+    def decoded(body: bytes, coding: str) -> bytes:
+        """No more of a decompressed body than is needed to tell that it is too long: it may be a bomb."""
+        if coding in ("", "identity"):
+            return body
+        if coding == "deflate":  # with zlib's header, which some servers leave out
+            return zlib.decompressobj(15 if body[:1] == b"\x78" else -15).decompress(body, longest + 1)
+        if coding not in readers:
+            raise BadRecord("invalid_http", f"content encoding {coding[:50]!r}")
+        return bytes(readers[coding](BytesIO(body)).read(longest + 1))
 
     return parse
 

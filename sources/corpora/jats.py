@@ -20,14 +20,16 @@ from pydantic import Field
 
 from sources.extracted_rows import ExtractedRows
 from sources.jats_article import Article, parse_articles
-from sources.reading import EXCERPT, ByteStream, base_name, stored_size
+from sources.reading import EXCERPT, base_name, one_split
 from sources.records import BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, InputFile, Source, SourceError, Split
+from sources.text_files import content_of
 from sources.wikipedia import cut_passage
 
 NAME: Final = "jats"
 KINDS: Final = ("title_abstract", "subtitle_passage", "title_body")
 FILES_AT_ONCE: Final = 500
+MOST_HEADINGS: Final = 4_000_000  # characters of title and headings in all pairs of an article
 FEW: Final = 3  # files: where none of so many holds an article, they are another corpus
 
 
@@ -52,7 +54,7 @@ def gather(paths: Sequence[str], settings: JatsSettings) -> list[InputFile]:
 
 def splits(path: str, settings: JatsSettings, target_bytes: int) -> list[Split]:
     """One split a file."""
-    return [Split(path, size=stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: JatsSettings) -> Iterator[Extracted]:
@@ -62,40 +64,41 @@ def read(split: Split, settings: JatsSettings) -> Iterator[Extracted]:
     rows = ExtractedRows(source, split, "byte", KINDS, chosen, settings.language, settings.license)
     files = (split.path, *split.companions)
     right = 0
-    for path in files:
+    for done, path in enumerate(files):
+        position = (split.size or 0) * done // len(files)  # the share of the files stands for that of the first one
         rows.count()
-        articles = _articles(path, settings, rows)
-        right += bool(articles)
-        for number, article in enumerate(articles):
-            _add(article, f"{base_name(path)}:{number}", settings, rows)
+        for number, article in enumerate(_articles(path, settings, rows)):
+            right += number == 0
+            try:
+                _add(article, f"{base_name(path)}:{number}", settings, rows)
+            except BadRecord as error:
+                rows.bad(0, error.reason, error.detail, file=path)
+            if rows.full:
+                yield rows.take(position)
         if rows.full:
-            yield rows.take(0)
+            yield rows.take(position)
     if not right and len(files) >= FEW:
         raise SourceError(f"{split.path}: neither it nor the {len(files) - 1} files beside it hold a JATS <article>")
-    yield rows.take(0)
+    yield rows.take(split.size or 0)
 
 
 def _articles(path: str, settings: JatsSettings, rows: ExtractedRows) -> list[Article]:
     """The articles of a file; where it cannot be used, it is quarantined and there are none."""
-    data = bytearray()
-    stream = ByteStream(path)
-    for chunk in stream:
-        data += chunk
-        if len(data) > settings.max_record_bytes:
-            detail = f"more than max_record_bytes = {settings.max_record_bytes:,} | ".encode()
-            rows.bad(0, "file_too_large", detail + data[:EXCERPT], file=path)
-            return []
-    if (fault := stream.fault) is not None:
-        rows.bad(fault.position, fault.reason, f"{fault.detail} | ".encode() + data[:EXCERPT], file=path)
-        return []
+    data = b""
     try:
-        return parse_articles(bytes(data))
+        data = content_of(path, settings.max_record_bytes, "utf-8")  # the file itself says what it is in
+        return parse_articles(data)
     except BadRecord as error:
         rows.bad(0, error.reason, f"{error.detail} | ".encode() + data[:EXCERPT], file=path)
         return []
 
 
 def _add(article: Article, place: str, settings: JatsSettings, rows: ExtractedRows) -> None:
+    """Take the pairs of an article. Raises BadRecord where its headings are repeated in far too many of them."""
+    if _size_of_headings(article) > MOST_HEADINGS:
+        raise BadRecord(
+            "too_many_pairs", f"{len(article.sections)} sections repeat more than {MOST_HEADINGS:,} characters"
+        )
     identity, url = _identity(article) or (rows.place_id(place), None)
 
     def add(kind: str, query: str, positive: str, language: str | None) -> None:
@@ -114,6 +117,11 @@ def _add(article: Article, place: str, settings: JatsSettings, rows: ExtractedRo
         rows.add_document(
             identity, article.title, own + body, url=url, language=article.language, license=article.license
         )
+
+
+def _size_of_headings(article: Article) -> int:
+    """Characters of the title and the headings in all pairs: a long title of many sections would fill memory."""
+    return sum(len(article.title) + sum(map(len, section.path)) for section in article.sections)
 
 
 def _identity(article: Article) -> tuple[str, str | None] | None:

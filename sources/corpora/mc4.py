@@ -4,23 +4,12 @@ Pairs: the title that a text begins with, and the rest (sources.own_title says w
 end as sentences do, so few of its texts have one; mC4's keep their first line, which mostly is the page's title.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs
+from sources.own_title import OwnTitleSettings, text_layout
 from sources.path_language import language_of_path
-from sources.record_formats import Record
-from sources.records import Layout, RawDocument, RawPair, record_source
+from sources.records import record_source
 from sources.source import Split
-
-
-def _pairs(record: Record, settings: OwnTitleSettings) -> Iterator[RawPair]:
-    return own_title_pairs(record["text"], settings, url=record["url"])
-
-
-def _document(record: Record, settings: OwnTitleSettings) -> RawDocument:
-    return RawDocument(None, record["text"], url=record["url"])
-
 
 _tag = language_of_path(r"c4-(?!train|validation)([a-z]{2,3}(?:-[A-Za-z]{4})?)(?:-validation)?\.tfrecord")
 _english = language_of_path(r"\bc4-(train|validation)\.")
@@ -39,7 +28,7 @@ SOURCE: Final = record_source(
     license="ODC-By-1.0; the texts are their publishers'",
     obtain="https://huggingface.co/datasets/allenai/c4",
     verified="real rows of both",
-    layouts=(Layout({"text": str, "url": str}, _pairs, document=_document),),
+    layouts=(text_layout(url="url"),),
     Settings=OwnTitleSettings,
     language=_language,
 )

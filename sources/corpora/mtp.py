@@ -10,13 +10,7 @@ from typing import Final
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawPair, record_source
 from sources.schema import KINDS
-from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_of, texts_of
-
-
-def _positives(record: Record, settings: TextPairSettings) -> Iterator[RawPair | BadRecord]:
-    return positives_of(
-        record["query"], record["pos"] or [], negatives=record.get("neg"), kind=settings.kind or "other"
-    )
+from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 
 
 def _positive(record: Record, settings: TextPairSettings) -> Iterator[RawPair]:
@@ -41,7 +35,7 @@ SOURCE: Final = record_source(
     obtain="https://data.baai.ac.cn/details/BAAI-MTP",
     verified="memory only",
     layouts=(
-        Layout({"query": str, "pos": list}, _positives, {"neg": list}),
+        positives_layout(),
         Layout({"query": str, "pos": str}, _positive),
         Layout({"text_pair": list}, _list),
         *field_pair_layouts(),

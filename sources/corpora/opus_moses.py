@@ -10,9 +10,8 @@ from typing import Final
 
 from sources.aligned_files import IDS, KINDS, SCORES, AlignedFiles, read_aligned
 from sources.aligned_names import AlignedName, aligned_name, stands_apart
-from sources.archives import member_size, split_member
 from sources.bitext import BitextSettings
-from sources.reading import base_name, stored_size
+from sources.reading import base_name, one_split
 from sources.source import Extracted, InputFile, Source, SourceError, Split
 
 NAME: Final = "opus_moses"
@@ -71,8 +70,7 @@ def _unit(files: list[tuple[AlignedName, str]], beside: list[str]) -> InputFile:
 
 def splits(path: str, settings: OpusMosesSettings, target_bytes: int) -> list[Split]:
     """A bitext is one split: where a line of one text lies in the other is not known before it is reached."""
-    member = split_member(path)
-    return [Split(path, size=member_size(*member) if member else stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: OpusMosesSettings) -> Iterator[Extracted]:

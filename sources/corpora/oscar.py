@@ -8,7 +8,7 @@ and 23.01 are JSON lines of whole pages; their language probability is kept as `
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs
+from sources.own_title import OwnTitleSettings, own_title_pairs, text_layout
 from sources.path_language import language_of_path
 from sources.record_formats import Format, Record
 from sources.records import Layout, RawDocument, RawPair, record_source
@@ -39,14 +39,6 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if type(value) is dict else None
 
 
-def _text_pairs(record: Record, settings: OwnTitleSettings) -> Iterator[RawPair]:
-    return own_title_pairs(record["text"], settings)
-
-
-def _text_document(record: Record, settings: OwnTitleSettings) -> RawDocument:
-    return RawDocument(None, record["text"])
-
-
 SOURCE: Final = record_source(
     name="oscar",
     summary="Web pages in 150 languages, releases of 2019 to 2023",
@@ -60,7 +52,7 @@ SOURCE: Final = record_source(
     layouts=(
         _annotated("content", "metadata"),
         _annotated("text", "meta"),
-        Layout({"text": str}, _text_pairs, document=_text_document),
+        text_layout(),
     ),
     Settings=OwnTitleSettings,
     language=language_of_path(r"(?:^|/)([a-z]{2,3})(?:_meta)?(?:_dedup|_part_\d+)?\.(?:txt|jsonl)(?:\.\w+)?$"),

@@ -10,7 +10,9 @@ from sources.similarity import similarity
 
 
 def _row(record: Record, settings: NegativesSettings) -> Iterator[RawPair | RawNegative]:
-    return similarity(record["question1"], record["question2"], record["is_duplicate"], record_id("quora", record.get("qid2")))
+    return similarity(
+        record["question1"], record["question2"], record["is_duplicate"], record_id("quora", record.get("qid2"))
+    )
 
 
 def _hub_row(record: Record, settings: NegativesSettings) -> Iterator[RawPair | RawNegative]:

@@ -8,16 +8,14 @@ Of each paper at most `max_citations` cited ones count, chosen by hash, so that 
 all others. The ` ::: ` between the lines of some abstracts is left out. The document of a pair is the paper of its
 positive.
 
-Citations lead to any file of the release: one task reads all files once more and joins them in a temporary folder
-(TMPDIR; about as large as the texts of the release, sources.citations); titles and abstracts are read file by file,
+Citations lead to any file of the release: one task reads all files once more and joins them in temporary files
+(in TMPDIR; about as large as the texts of the release, sources.citations); titles and abstracts are read file by file,
 in parallel. In Semantic Scholar's current release titles, abstracts and citations are in files of their own, so all
 come from the join.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -28,7 +26,7 @@ from sources.citations import Citations
 from sources.hub_rows import is_hub_path
 from sources.languages import language_code
 from sources.partitions import MOST_PARTS, partition_count
-from sources.reading import base_name, is_compressed, stored_size
+from sources.reading import base_name, input_size, is_compressed
 from sources.record_formats import Format, Record, Records, open_records
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, chosen_kinds, record_source, text_of
 from sources.schema import make_pairs
@@ -38,6 +36,7 @@ NAME: Final = "s2orc"
 KINDS: Final = ("title_abstract", "citation")
 LANGUAGE: Final = "en"
 FORMAT: Final = Format(lists="texts")
+LONGEST_TEXT: Final = 20_000  # characters of a title or an abstract in the join
 NOWHERE: Final = 1 << 62  # a byte that no file has: the split that joins all files starts and ends there
 
 Text = Literal["title", "abstract"]
@@ -193,27 +192,26 @@ def read(split: Split, settings: S2orcSettings) -> Iterator[Extracted]:
 def _join(split: Split, settings: S2orcSettings) -> Iterator[Extracted]:
     """What no file gives alone. Records are counted, and bad ones quarantined, where the files are read one by one."""
     chosen = chosen_kinds(NAME, settings, KINDS, KINDS)
-    with TemporaryDirectory(prefix="s2orc-") as folder:
-        citations = Citations(Path(folder), _part_count(split.companions))
-        for path in split.companions:
-            for batch in _records(path, settings):
-                _add(citations, [record for record in batch.records if record is not None], "citation" in chosen)
-                yield extracted(0, split.start)
-        if "title_abstract" in chosen:
-            for papers in citations.papers():
-                whole = papers.filter(pc.and_(pc.is_valid(papers["title"]), pc.is_valid(papers["abstract"])))
-                put_together = whole.filter(pc.invert(whole["complete"]))
-                yield _step(split, settings, put_together, "title", "abstract", "id", "title_abstract")
-        if "citation" in chosen:
-            for citing in citations.joined(settings.max_citations):
-                for text in settings.citation_texts:
-                    both = citing.filter(pc.and_(pc.is_valid(citing[text]), pc.is_valid(citing[f"cited_{text}"])))
-                    yield _step(split, settings, both, text, f"cited_{text}", "cited_id", "citation")
+    citations = Citations(_part_count(split.companions))
+    for path in split.companions:
+        for batch in _records(path, settings):
+            _add(citations, [record for record in batch.records if record is not None], "citation" in chosen)
+            yield extracted(0, split.start)
+    if "title_abstract" in chosen:
+        for papers in citations.papers():
+            whole = papers.filter(pc.and_(pc.is_valid(papers["title"]), pc.is_valid(papers["abstract"])))
+            put_together = whole.filter(pc.invert(whole["complete"]))
+            yield _step(split, settings, put_together, "title", "abstract", "id", "title_abstract")
+    if "citation" in chosen:
+        for citing in citations.joined(settings.max_citations):
+            for text in settings.citation_texts:
+                both = citing.filter(pc.and_(pc.is_valid(citing[text]), pc.is_valid(citing[f"cited_{text}"])))
+                yield _step(split, settings, both, text, f"cited_{text}", "cited_id", "citation")
 
 
 def _part_count(paths: Sequence[str]) -> int:
     """Parts for all files; more than for the papers alone, for each is stored again with those that cite it."""
-    sizes = [(stored_size(path), is_compressed(path)) for path in paths]
+    sizes = [(input_size(path), is_compressed(path)) for path in paths]
     count = partition_count(sum(size or 0 for size, _ in sizes), any(packed for _, packed in sizes))
     return min(MOST_PARTS, max(len(paths), 3 * count))
 
@@ -283,7 +281,8 @@ def _fields_of(record: Record) -> tuple[Any, str | None, Sequence[Any]]:
 
 
 def _text_or_none(value: Any) -> str | None:
-    return value if type(value) is str and value and not value.isspace() else None
+    """A text of the join: each citation of a paper repeats it, so what is longer than any title or abstract is none."""
+    return value if type(value) is str and len(value) <= LONGEST_TEXT and value and not value.isspace() else None
 
 
 SOURCE: Final = _S2orc(

@@ -13,7 +13,7 @@ from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawPair, record_source
 from sources.schema import KINDS
 from sources.similarity import number_of
-from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_of, texts_of
+from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 
 
 def _list(record: Record, settings: TextPairSettings) -> Iterator[RawPair]:
@@ -34,12 +34,6 @@ def _two_or_more(texts: list[Any] | None) -> list[str]:
     return texts_of(texts, "list")
 
 
-def _positives(record: Record, settings: TextPairSettings) -> Iterator[RawPair | BadRecord]:
-    return positives_of(
-        record["query"], record["pos"] or [], negatives=record.get("neg"), kind=settings.kind or "other"
-    )
-
-
 SOURCE: Final = record_source(
     name="sentence_transformers",
     summary="Training files of sentence-transformers, e.g. embedding-training-data",
@@ -54,7 +48,7 @@ SOURCE: Final = record_source(
     layouts=(
         *(Layout({"texts": list}, _list, {"label": kind}) for kind in (float, str)),
         Layout({"set": list}, _set),
-        Layout({"query": str, "pos": list}, _positives, {"neg": list}),
+        positives_layout(),
         *field_pair_layouts(),
     ),
     Settings=TextPairSettings,

@@ -10,8 +10,8 @@ Posts that are neither question nor answer (wikis of tags, elections ...) and an
 The document of a pair is the thread of the question: no answer ever is a negative of its own question. The banner
 "Possible Duplicate" that old questions begin with is left out, for it holds the title of the other question.
 
-Answers lie far from their questions. One pass over the file divides the posts by question into files of a temporary
-folder (TMPDIR; they take at most the size of Posts.xml, LZ4 about a third), which are then joined one after the other.
+Answers lie far from their questions. One pass over the file divides the posts by question into the parts of a temporary
+file (in TMPDIR; it takes at most the size of Posts.xml, LZ4 about a third), which are then joined one after the other.
 """
 
 import re
@@ -19,8 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -30,8 +28,8 @@ from pydantic import Field
 from sources.extracted_rows import ExtractedRows
 from sources.html_text import fragment_text
 from sources.partitions import Partitions, partition_count
-from sources.reading import base_name, is_compressed, stored_size
-from sources.records import BadRecord, RawPair, RecordSettings, chosen_kinds
+from sources.reading import base_name, is_compressed, one_split
+from sources.records import MOST_TEXT, BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, InputFile, Source, SourceError, Split
 from sources.xml_rows import XmlRow, XmlRows
 
@@ -92,7 +90,7 @@ def gather(paths: Sequence[str], settings: StackExchangeSettings) -> list[InputF
 
 def splits(path: str, settings: StackExchangeSettings, target_bytes: int) -> list[Split]:
     """One split a file: an answer may be anywhere after its question."""
-    return [Split(path, size=stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: StackExchangeSettings) -> Iterator[Extracted]:
@@ -101,23 +99,24 @@ def read(split: Split, settings: StackExchangeSettings) -> Iterator[Extracted]:
     site = Site(split.path, settings.site)
     language = site.language or settings.language or "en"
     rows = ExtractedRows(settings.label or NAME, split, "line", KINDS, chosen, language, settings.license)
-    with TemporaryDirectory(prefix="stackexchange-") as folder:
-        count = partition_count(split.size, is_compressed(split.path))
-        partitions = Partitions(Path(folder), "threads", count, _POST)
-        duplicates = Duplicates.read(split.companions, settings.max_record_bytes, rows)
-        posts = XmlRows(split.path, settings.max_record_bytes, rows)
-        for block in posts:
-            _divide(block, posts, partitions, duplicates, site, rows, chosen)
-            yield rows.take(posts.position)
-        duplicates.quarantine_unseen(rows)
-        threads = _Threads(site, settings, rows, chosen)
-        for number in range(count):
-            for thread in _threads(partitions.read(number)):
-                threads.add(thread)
+    partitions = Partitions(partition_count(split.size, is_compressed(split.path)), _POST)
+    duplicates = Duplicates.read(split.companions, settings.max_record_bytes, rows)
+    posts = XmlRows(split.path, settings.max_record_bytes, rows)
+    for block in posts:
+        _divide(block, posts, partitions, duplicates, site, rows, chosen)
+        yield rows.take(posts.position)
+    duplicates.quarantine_unseen(rows)
+    threads = _Threads(site, settings, rows)
+    for number in range(partitions.count):
+        for thread in _threads(partitions.read(number)):
+            for pair in threads.pairs(thread):
+                rows.add(pair)
                 if rows.full:
                     yield rows.take(posts.position)
-            partitions.remove(number)
-        yield rows.take(posts.position)
+            if rows.full:
+                yield rows.take(posts.position)
+    partitions.close()
+    yield rows.take(posts.position)
 
 
 _ARCHIVE: Final = re.compile(r"(?:\.(?:zip|tar|tgz|gz|bz2|xz|zst))*!\Z")
@@ -194,6 +193,7 @@ class Duplicates:
             rows.bad(place, "unknown_question", f"no question {closed} in the posts", file=self._path)
 
 
+MOST_ORIGINALS: Final = 20  # questions that one is closed as a duplicate of: each gets its text
 _QUESTION, _ANSWER, _DUPLICATE = range(3)
 _POST: Final = pa.schema(
     [
@@ -248,7 +248,11 @@ def _divide(
         if post.role == _QUESTION:
             document, url = site.document_id(post.post), site.url("q", post.post)
             rows.add(RawPair(post.title, post.body, "title_body", document_id=document, url=url, license=post.license))
-            posts += [post._replace(question=original, role=_DUPLICATE) for original in duplicates.of(post.post)]
+            originals = duplicates.of(post.post)
+            if len(originals) > MOST_ORIGINALS:
+                reader.bad(row, BadRecord("too_many_originals", f"a duplicate of {len(originals)} questions"))
+                continue
+            posts += [post._replace(question=original, role=_DUPLICATE) for original in originals]
     if chosen == {"title_body"} or not posts:
         return
     columns = [pa.array(column, field.type) for column, field in zip(zip(*posts, strict=True), _POST, strict=True)]
@@ -295,10 +299,18 @@ class _Threads:
     site: Site
     settings: StackExchangeSettings
     rows: ExtractedRows
-    chosen: frozenset[str]
 
-    def add(self, thread: list[Post]) -> None:
-        """Take all posts of one question, in the order of _ORDER."""
+    def pairs(self, thread: list[Post]) -> Iterator[RawPair]:
+        """The pairs of all posts of one question, in the order of _ORDER."""
+        size = 0
+        for pair in self._pairs(thread):
+            size += len(pair.query or "") + len(pair.positive or "")
+            if size > MOST_TEXT:  # a text of megabytes, repeated for a million answers
+                self.rows.bad(thread[0].place, "too_many_pairs", f"pairs of {size:,} characters of one question")
+                return
+            yield pair
+
+    def _pairs(self, thread: list[Post]) -> Iterator[RawPair]:
         question = thread[0]
         if question.role != _QUESTION:
             for post in thread:
@@ -309,12 +321,14 @@ class _Threads:
         answers = self._answers(question, [post for post in thread if post.role == _ANSWER])
         for answer in answers:
             for form in self.settings.queries:
-                self._add_pair("question_answer", question, answer, _text(question, form), answer.body)
+                yield self._pair("question_answer", question, answer, _text(question, form), answer.body)
         for answer in answers[1:]:
-            self._add_pair("paraphrase", answers[0], answer, answers[0].body, answer.body)
+            yield self._pair("paraphrase", answers[0], answer, answers[0].body, answer.body)
         for duplicate in (post for post in thread if post.role == _DUPLICATE):
             for form in self.settings.queries:
-                self._add_pair("question_question", duplicate, question, _text(duplicate, form), _text(question, form))
+                yield self._pair(
+                    "question_question", duplicate, question, _text(duplicate, form), _text(question, form)
+                )
 
     def _answers(self, question: Post, answers: list[Post]) -> list[Post]:
         accepted = [answer for answer in answers if answer.post == question.accepted]
@@ -323,18 +337,16 @@ class _Threads:
         ]
         return [*accepted, *others][: self.settings.max_answers]
 
-    def _add_pair(self, kind: str, first: Post, second: Post, query: str, positive: str) -> None:
+    def _pair(self, kind: str, first: Post, second: Post, query: str, positive: str) -> RawPair:
         answer = second.role == _ANSWER
-        self.rows.add(
-            RawPair(
-                query,
-                positive,
-                kind,
-                document_id=self.site.document_id(second.question),
-                url=self.site.url("a" if answer else "q", second.post),
-                label=second.score if answer else None,
-                license=_both(first.license, second.license),
-            )
+        return RawPair(
+            query,
+            positive,
+            kind,
+            document_id=self.site.document_id(second.question),
+            url=self.site.url("a" if answer else "q", second.post),
+            label=second.score if answer else None,
+            license=_both(first.license, second.license),
         )
 
 

@@ -12,9 +12,8 @@ from typing import Final, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from sources.archives import member_size, split_member
 from sources.languages import language_code
-from sources.reading import base_name, stored_size, without_compression
+from sources.reading import base_name, one_split, without_compression
 from sources.records import RecordSettings, chosen_kinds
 from sources.schema import QuarantineRows, make_pairs
 from sources.source import Extracted, Source, Split, extracted
@@ -24,6 +23,7 @@ NAME: Final = "tmx"
 KINDS: Final = ("parallel", "paraphrase")
 ROWS: Final = 16_384  # pairs or units of a step, about
 CHARACTERS: Final = 4_000_000  # of a step's texts, about
+MOST_TEXT: Final = 64_000_000  # characters of all pairs of one unit, about: texts of megabytes are an attack
 _ADDRESS: Final = "source-document"  # what ParaCrawl calls the address of a text
 
 
@@ -41,8 +41,7 @@ class TmxSettings(RecordSettings):
 
 def splits(path: str, settings: TmxSettings, target_bytes: int) -> list[Split]:
     """A file is one split."""
-    member = split_member(path)
-    return [Split(path, size=member_size(*member) if member else stored_size(path))]
+    return one_split(path)
 
 
 def read(split: Split, settings: TmxSettings) -> Iterator[Extracted]:
@@ -93,6 +92,9 @@ class _Rows:
         at = next((place for place, (code, _) in enumerate(texts) if code == self._pivot), 0)
         texts = [*texts[at : at + 1], *texts[:at], *texts[at + 1 :]]
         firsts = texts[:-1] if self._settings.directions == "all" else texts[:1]
+        if len(texts) > 2 and (size := sum(len(variant.text) for _, variant in texts)) * len(texts) > MOST_TEXT:
+            self._quarantine.add(unit.number, "too_many_pairs", f"{len(texts)} texts of {size:,} characters together")
+            return
         identity = f"{self._file}:{unit.identity or unit.number}"
         for place, first in enumerate(firsts):
             for second in texts[place + 1 :]:

@@ -58,11 +58,12 @@ _LANGUAGES: Final = {
     "welsh": "cy",
     "yoruba": "yo",
 }
-_NAME: Final = re.compile(rf"(?:^|[/=])({'|'.join(_LANGUAGES)})(?:[/_.&-]|$)")
-_MLSUM: Final = re.compile(r"(?:^|/)(de|es|fr|ru|tu)(?:/|_(?:train|val|test)\b)")
+_NAME: Final = re.compile(rf".*(?:^|[/=])({'|'.join(_LANGUAGES)})(?:[/_.&-]|$)")
+_MLSUM: Final = re.compile(r".*(?:^|/)(de|es|fr|ru|tu)(?:/|_(?:train|val|test)\b)")
 
 
 def _language(split: Split) -> str | None:
+    """The last language in the path: folders above those of the corpus may be named after others."""
     if found := _NAME.search(split.path):
         return _LANGUAGES[found[1]]
     found = _MLSUM.search(split.path)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from pipelines.jobs.extract import input_files
-from pipelines.recipe import SourceEntry
+from pipelines.jobs.extract import input_files, plan
+from pipelines.recipe import Recipe, SourceEntry
 
 
 def identities(*paths: str) -> list[str]:
@@ -44,3 +44,34 @@ def test_a_relative_pattern_names_files_as_an_absolute_one_does(tmp_path, monkey
     make(tmp_path, "data/a/x.jsonl")
     monkeypatch.chdir(tmp_path)
     assert identities("data/*/*.jsonl") == identities(f"{tmp_path}/data/*/*.jsonl") == ["a/x.jsonl"]
+
+
+def test_the_end_of_one_path_is_not_taken_for_what_a_pattern_names_another_file(tmp_path):
+    make(tmp_path, "p/a/x.jsonl", "q/x.jsonl", "r/a/x.jsonl")
+    named = identities(f"{tmp_path}/p/a/x.jsonl", f"{tmp_path}/q/x.jsonl", f"{tmp_path}/r/*/*.jsonl")
+    assert named == ["p/a/x.jsonl", "q/x.jsonl", "r/a/x.jsonl"]
+
+
+def test_thousands_of_files_of_one_name_are_told_apart(tmp_path):
+    make(tmp_path, *(f"{number:04d}/x.jsonl" for number in range(3000)))
+    files = [f"{tmp_path}/{number:04d}/x.jsonl" for number in range(3000)]
+    assert identities(*files) == [f"{number:04d}/x.jsonl" for number in range(3000)]
+
+
+def test_a_file_beside_the_input_that_changes_comes_or_goes_changes_what_the_job_reads(tmp_path):
+    make(tmp_path, "d/a.xml", "d/b.xml", "d/c.xml")
+    states = [beside(tmp_path / "d")]
+    (tmp_path / "d/b.xml").write_text("changed")
+    states.append(beside(tmp_path / "d"))
+    make(tmp_path, "d/e.xml")
+    states.append(beside(tmp_path / "d"))
+    (tmp_path / "d/c.xml").rename(tmp_path / "d/d.xml")
+    states.append(beside(tmp_path / "d"))
+    assert [state["files"] for state in states] == [2, 2, 3, 3]
+    assert len({state["fingerprint"] for state in states}) == 4
+    assert states[-1] == beside(tmp_path / "d")
+
+
+def beside(folder: Path) -> dict:
+    (only,) = plan(Recipe(name="test", sources=(SourceEntry(source="jats", paths=(str(folder),)),)), None).inputs
+    return only["beside"]

@@ -377,6 +377,77 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
             expand_paths([str(tmp_path / name)])
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {"a.txt": b"x"})
+    data = archive.read_bytes()
+    entry = data.index(b"PK\x01\x02")
+    changed = bytearray(data[: entry + 46] + data[entry + 51 :])
+    changed[entry + 28 : entry + 30] = bytes(2)
+    end = changed.index(b"PK\x05\x06")
+    changed[end + 12 : end + 16] = struct.pack("<I", end - entry)
+    archive.write_bytes(changed)
+    for path in (archive, write(tmp_path / "a.tar", tar_of({"": b"x"}))):
+        with pytest.raises(SourceError, match="member '' has no name"):
+            expand_paths([str(path)])
+
+
+def test_names_are_shown_without_characters_that_turn_or_clear_a_line(tmp_path: Path) -> None:
+    name = "a\x1b[2J\u202e\u2028.txt"
+    archive = write_zip(tmp_path / "a.zip", {name: b"x", f"{name}/../b": b"y"})
+    with pytest.raises(SourceError) as raised:
+        expand_paths([str(archive)])
+    assert str(raised.value).isprintable()
+    assert "a%1B[2J%E2%80%AE%E2%80%A8.txt" in str(raised.value)
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"\x80" + b"\x7f" * 11, b"77777777777\0"])
+def test_a_tar_that_claims_a_member_of_impossible_size_ends_there(tmp_path: Path, size: bytes) -> None:
+    data = bytearray(tar_of({"a.txt": b"a" * 512, "b.txt": b"b" * 512}))
+    header = data[1024:1536]
+    header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    data[1024:1536] = header
+    path = str(write(tmp_path / "a.tar", data))
+    for member in expand_paths([path]):
+        assert len(byte_splits(member, 100)) <= 6
+        stream = ByteStream(member)
+        assert len(b"".join(stream)) <= len(data)
+    assert stream.fault is not None
+    assert byte_splits(f"{path}!/a.txt", 100)[-1].end == 512
+
+
+def test_damage_anywhere_is_a_refusal_or_a_fault(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    members = {"en/a.txt": noise(3000, 1), "b.txt": b"one\n", "x" * 120 + ".txt": b"long"}
+    for number in range(300):
+        ending = chance.choice([".zip", ".tar", ".tar.gz"])
+        if ending == ".zip":
+            write_zip(tmp_path / "a.zip", members, chance.choice(list(METHODS.values())))
+            data = bytearray((tmp_path / "a.zip").read_bytes())
+        else:
+            data = bytearray(tar_of(members, chance.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])))
+        first = max(0, data.find(b"PK\x01\x02")) if chance.random() < 0.5 else 0
+        for _ in range(chance.choice([1, 3])):
+            data[chance.randrange(first, len(data))] = chance.choice([0, 255, chance.randrange(256)])
+        if ending == ".tar":
+            _mend_checksums(data)
+        path = write(tmp_path / f"{number}{ending}", gzip.compress(data) if ending == ".tar.gz" else data)
+        try:
+            for member in expand_paths([str(path)]):
+                for split in byte_splits(member, 1000):
+                    assert len(b"".join(ByteStream(member, split.start, split.end))) <= 1 << 20
+        except SourceError as error:
+            assert str(error).startswith(str(path))
+
+
+def _mend_checksums(data: bytearray) -> None:
+    for at in range(0, len(data) - 511, 512):
+        if data[at + 257 : at + 262] == b"ustar":
+            data[at + 148 : at + 156] = b" " * 8
+            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+
+
 def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = {f"{number}.txt": b"" for number in range(11)}
     monkeypatch.setattr(zip_archive, "MOST_MEMBERS", 10)
@@ -408,6 +479,41 @@ def test_a_zip_whose_members_share_their_bytes_is_refused(tmp_path: Path, monkey
     monkeypatch.setattr(zip_archive, "LARGEST_RATIO", 100)
     with pytest.raises(SourceError, match="its members claim"):
         expand_paths([str(archive)])
+
+
+def test_a_zip_whose_members_overlap_is_refused_however_small(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {"a.txt": noise(5000), "b.txt": noise(5000)}, zipfile.ZIP_STORED)
+    data = bytearray(archive.read_bytes())
+    for entry in (data.index(b"PK\x01\x02"), data.rindex(b"PK\x01\x02")):
+        data[entry + 20 : entry + 28] = struct.pack("<II", 9000, 9000)  # stored and own size: over the next member
+    archive.write_bytes(data)
+    with pytest.raises(SourceError, match=r"its members claim 18,000 bytes, 18,000 as they are stored"):
+        expand_paths([str(archive)])
+
+
+def test_a_stored_member_of_another_size_than_its_bytes_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {"a.txt": b"x" * 100}, zipfile.ZIP_STORED)
+    data = bytearray(archive.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = struct.pack("<I", 1 << 29)
+    archive.write_bytes(data)
+    with pytest.raises(SourceError, match=r"member 'a.txt' claims 536,870,912 bytes, not compressed, in 100"):
+        expand_paths([str(archive)])
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_a_compressed_member_that_grows_beyond_what_the_archive_stores_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr("sources.reading.SAFE_SIZE", 3_000_000)
+    bombs = bz2.compress(bytes(1_000_000)) * 60  # alike, so that the archive stores few bytes of them
+    if ending == ".zip":
+        archive = write_zip(tmp_path / "a.zip", {"zeros.bz2": bombs})
+    else:
+        archive = write(tmp_path / "a.tar.gz", gzip.compress(tar_of({"zeros.bz2": bombs})))
+    given, reason = read_to_fault(f"{archive}!/zeros.bz2")
+    assert reason == "decompression_bomb"
+    assert len(given) < 20_000_000
 
 
 def test_a_member_that_gives_more_than_it_claims_ends_there(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_every_source_loads_under_its_own_name(name: str) -> None:
 def test_an_unknown_name_is_met_with_the_nearest() -> None:
     with pytest.raises(SourceError, match="did you mean 'wikipedia'"):
         load_source("wikipdia")
-    with pytest.raises(SourceError, match="known are .*gettext, .*jsonl, .*table"):
+    with pytest.raises(SourceError, match=r"known are .*gettext, .*jsonl, .*table"):
         load_source("zzz")
 
 

@@ -1,5 +1,6 @@
 """Rows divided by a key on disk."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from sources.partitions import MOST_PARTS, PART_BYTES, Partitions, partition_count, text_key
+from sources.source import SourceError
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("text", pa.string())])
 
@@ -18,11 +20,9 @@ def rows(keys: list[int]) -> pa.RecordBatch:
 
 
 @pytest.mark.parametrize("buffer", [1, 1 << 30])
-def test_each_part_holds_its_rows_in_the_order_they_were_added(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffer: int
-) -> None:
+def test_each_part_holds_its_rows_in_the_order_they_were_added(monkeypatch: pytest.MonkeyPatch, buffer: int) -> None:
     monkeypatch.setattr("sources.partitions.BUFFER_BYTES", buffer)
-    parts = Partitions(tmp_path, "rows", 3, SCHEMA)
+    parts = Partitions(3, SCHEMA)
     added = [[5, 3, 0], [8, 2], [], [2**64 - 1, 3]]
     for keys in added:
         parts.add(np.array(keys, np.uint64), rows(keys))
@@ -34,13 +34,47 @@ def test_each_part_holds_its_rows_in_the_order_they_were_added(
         assert table["text"].to_pylist() == [f"text {key}" for key in expected]
 
 
-def test_a_part_without_rows_is_an_empty_table_and_a_removed_part_is_gone(tmp_path: Path) -> None:
-    parts = Partitions(tmp_path, "rows", 2, SCHEMA)
+def test_a_part_without_rows_is_an_empty_table() -> None:
+    parts = Partitions(2, SCHEMA)
+    assert parts.read(0).num_rows == 0
     parts.add(np.array([0], np.uint64), rows([0]))
     assert [parts.read(number).num_rows for number in range(2)] == [1, 0]
-    for number in range(2):
-        parts.remove(number)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_rows_can_be_added_after_some_were_read() -> None:
+    parts = Partitions(2, SCHEMA)
+    for keys in ([0, 1], [2, 3]):
+        parts.add(np.array(keys, np.uint64), rows(keys))
+        assert parts.read(1)["key"].to_pylist() == [key for key in (1, 3) if key <= max(keys)]
+
+
+def test_the_temporary_file_has_no_name_and_outlives_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    parts = Partitions(2, SCHEMA, buffer_bytes=1)
+    parts.add(np.array([0, 1], np.uint64), rows([0, 1]))
+    assert list(tmp_path.iterdir()) == []
+    assert parts.read(1)["key"].to_pylist() == [1]
+
+
+def test_a_file_that_can_grow_no_more_is_told_with_the_remedy() -> None:
+    parts = Partitions(2, SCHEMA, buffer_bytes=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(SourceError, match=r"no temporary file can be written in .*set TMPDIR"):
+            parts.add(np.array([0, 1], np.uint64), rows([0, 1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_part_that_is_too_large_for_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.partitions.LARGEST_PART", 100)
+    parts = Partitions(2, SCHEMA)
+    parts.add(np.array([0], np.uint64), rows([0]))
+    with pytest.raises(SourceError, match="belong together by their ids"):
+        parts.read(0)
 
 
 def test_the_number_of_parts_follows_the_size_up_to_a_limit() -> None:

@@ -125,6 +125,32 @@ def test_a_bomb_comes_in_small_chunks(tmp_path: Path, ending: str) -> None:
     assert peak < 80 << 20
 
 
+@pytest.mark.parametrize("ending", [".bz2", ".zst"])
+def test_a_bomb_ends_at_a_thousand_times_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr("sources.reading.SAFE_SIZE", 1 << 20)
+    path = write(tmp_path / f"f{ending}", COMPRESS[ending](bytes(100 << 20)))
+    stream = ByteStream(str(path))
+    assert sum(len(chunk) for chunk in stream) < 70 << 20
+    assert stream.fault is not None
+    assert stream.fault.reason == "decompression_bomb"
+
+
+def test_a_window_that_wants_too_much_memory_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    packed = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+    path = write(tmp_path / "f.zst", packed.compress(noise(100_000)) + packed.flush())
+    with pytest.raises(SourceError, match=r"f.zst: its window is larger than 128 MiB.*zstd -d --long=31"):
+        list(ByteStream(str(path)))
+    monkeypatch.setattr("sources.decompression.XZ_MEMORY", 1 << 20)
+    path = write(tmp_path / "f.xz", lzma.compress(noise(100_000)))
+    with pytest.raises(SourceError, match=r"f.xz: to decompress it takes more than 1 MiB.*xz -d"):
+        list(ByteStream(str(path)))
+
+
 def test_utf16_is_read_as_utf8(tmp_path: Path) -> None:
     path = write(tmp_path / "f.txt", "один\nдва\n".encode("utf-16"))
     assert [line for _, line in lines_of(Split(str(path)))] == ["один".encode(), "два".encode()]

@@ -427,6 +427,15 @@ def test_a_row_of_parquet_that_is_too_long_is_quarantined_with_its_start(tmp_pat
     assert read.quarantine[0]["excerpt"].startswith("b | yyy")
 
 
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.string_view(), pa.large_string()])
+def test_the_limit_of_a_row_counts_its_own_texts_only(tmp_path: Path, kind: pa.DataType) -> None:
+    bodies = pa.array([f"{number}" * 400 for number in range(9)]).cast(kind)
+    read = Read(
+        made(), parquet(tmp_path / "a.parquet", {"title": list("abcdefghi"), "body": bodies}), max_record_bytes=500
+    )
+    assert (len(read.pairs), read.reasons) == (9, [])
+
+
 def test_columns_that_make_no_pairs_are_not_read(tmp_path: Path) -> None:
     far = pa.array([2**31 - 1], pa.int32()).cast(pa.date32())  # beyond Python's calendar
     columns = {
@@ -468,3 +477,13 @@ def test_a_text_that_parquet_holds_once_for_many_rows_comes_in_small_steps(tmp_p
 def test_ids_of_a_corpus_are_texts_and_whole_numbers() -> None:
     ids = ["a", 7, 0, "", None, True, 1.5, ["a"], {"a": 1}]
     assert [record_id("news", one) for one in ids] == ["news:a", "news:7", "news:0", *[None] * 6]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_shape_of_a_file_is_that_of_its_text_in_the_encoding_that_is_told(tmp_path: Path, whole: bool) -> None:
+    text = json.dumps({"data": [GOOD, GOOD]}, indent=1) if whole else lines(GOOD, GOOD)
+    source = made(format=Format(within="data"))
+    chosen = source.Settings()
+    path = write(tmp_path / "a.json", text.encode("utf-16-le"))  # without a mark
+    steps = source.read(Split(str(path), encoding="utf-16-le"), chosen)
+    assert [step.pairs.num_rows for step in steps] == [2]

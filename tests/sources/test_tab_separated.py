@@ -33,7 +33,7 @@ def bad(blocks: list[RowBlock]) -> list[tuple[str, int, str]]:
 
 def test_quotes_and_lone_carriage_returns_are_characters(tmp_path: Path) -> None:
     path = write(tmp_path / "x", 'a "1\tb\tc"\r\nd\re\t"\tf\n')
-    assert texts(rows_of(path)) == [('a "1', 'c"'), ("d e", "f")]
+    assert texts(rows_of(path)) == [('a "1', 'c"'), ("d\re", "f")]
 
 
 def test_bad_rows_are_quarantined_with_their_line_and_the_others_kept(tmp_path: Path) -> None:
@@ -48,6 +48,14 @@ def test_bad_rows_are_quarantined_with_their_line_and_the_others_kept(tmp_path: 
     ]
     assert sum(block.records for block in blocks) == 6
     assert [offset for block in blocks for offset in block.offsets.tolist()] == [0, path.read_bytes().index(b"last")]
+
+
+def test_a_row_that_is_bad_in_two_ways_is_counted_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", b"a\tb\tc\n\xff\xcf\ty\n\0\xff\ty\nd\t\xff\tf\n\t\t\n")
+    blocks = rows_of(path)
+    assert texts(blocks) == [("a", "c"), ("d", "f"), ("", "")]  # a cell that is not wanted may hold anything
+    assert bad(blocks) == [("line", 2, "wrong_number_of_columns"), ("line", 3, "nul_byte")]
+    assert sum(block.records for block in blocks) == 5
 
 
 def test_a_row_that_is_too_long_is_quarantined(tmp_path: Path) -> None:

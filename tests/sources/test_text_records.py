@@ -153,3 +153,12 @@ def test_a_closed_document_before_a_cut_is_given(tmp_path: Path, end: str, whole
 @pytest.mark.parametrize("text", ['{"text": "# one"}\n', '\n[{"text": "# one"}]'])
 def test_a_file_that_begins_as_json_is_json_where_it_may_be(tmp_path: Path, text: str) -> None:
     assert [found for _, found in documents(write(tmp_path / "a", text), HEADINGS)] == ["# one"]
+
+
+@pytest.mark.parametrize("target", [1 << 40, 40])
+def test_a_line_too_long_that_begins_a_document_costs_that_document_only(tmp_path: Path, target: int) -> None:
+    path = write(tmp_path / "a", "# one\n# " + "x" * 300 + "\nmore\n# three\n")
+    found = list(batches(path, HEADINGS, target, longest=100))
+    texts = [record and record["text"] for batch in found for record in batch.records]
+    assert texts == ["# one", None, "# three"]
+    assert [reason for batch in found for reason, _ in batch.bad.values()] == ["line_too_long"]

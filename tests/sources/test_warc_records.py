@@ -109,3 +109,11 @@ def test_a_file_of_something_else_is_one_bad_record(tmp_path: Path) -> None:
     assert isinstance(found, BadWarcRecord)
     assert found.reason == "malformed_record"
     assert list(WarcRecords(str(write(tmp_path / "b.warc", "")), 1000)) == []
+
+
+def test_damage_without_end_is_followed_so_far_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.warc_records.MOST_FAULTS", 5)
+    member = bytearray(gzip.compress(record(1, random.Random(2).randbytes(500))))
+    member[-6] ^= 1
+    found = read(write(tmp_path / "a.warc.gz", bytes(member) * 20))
+    assert [kind for kind, _ in found] == ["corrupt_file"] * 5

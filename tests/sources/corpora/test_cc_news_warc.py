@@ -6,7 +6,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 
 from sources.source import SourceError
 from tests.sources.reading_all import Everything, write
@@ -154,3 +156,55 @@ def test_without_the_extra_the_error_tells_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SourceError, match=r"pip install 'pairmill\[warc\]'"):
         read(tmp_path, response(page()), extractor="trafilatura")
+
+
+COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.compress, "br": brotli.compress}
+BODY = "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: "
+
+
+@pytest.mark.parametrize("coding", COMPRESS)
+def test_a_compressed_body_is_read_and_a_bomb_is_not(tmp_path: Path, coding: str) -> None:
+    compress = COMPRESS[coding]
+    found = read(tmp_path, response(compress(page().encode()), headers=BODY + coding))
+    assert found.sides == [("Trees for the river", f"{STORY} {MORE}")]
+    bomb = response(compress(bytes(9 << 20)), headers=BODY + coding)
+    assert [reason for _, _, reason in read(tmp_path, bomb).reasons] == ["record_too_long"]
+
+
+def test_bodies_compressed_twice_or_in_an_unknown_way(tmp_path: Path) -> None:
+    twice = response(gzip.compress(zlib.compress(page().encode())), headers=f"{BODY}deflate, gzip")
+    unknown = response(page(), headers=f"{BODY}rot13")
+    found = read(tmp_path, twice, unknown)
+    assert len(found.pairs) == 1
+    assert [reason for _, _, reason in found.reasons] == ["invalid_http"]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "<div>" * 20_000,
+        "<p " + " ".join(f'a{number}="<"' for number in range(30_000)) + ">",
+        "<p>x" * 400_001,
+    ],
+    ids=["depth", "attributes", "tags"],
+)
+def test_pages_that_the_parser_would_take_minutes_for_are_quarantined(tmp_path: Path, story: str) -> None:
+    found = read(tmp_path, response(page(story=story)), response(page()))
+    assert len(found.pairs) == 1
+    assert [reason for _, _, reason in found.reasons] == ["invalid_html"]
+
+
+def test_long_pages_of_many_elements_are_read(tmp_path: Path) -> None:
+    wide = "".join(f'<p class="c{number}" id=x data-a>{STORY}</p>' for number in range(3000))
+    deep = "<div>" * 200 + STORY + "</div>" * 200
+    assert len(read(tmp_path, response(page(story=wide)), response(page(story=deep))).pairs) == 2
+
+
+def test_a_page_in_chinese_does_not_shift_the_records_of_a_plain_file(tmp_path: Path) -> None:
+    chinese = (
+        page(title="磨坊", story="镇上的议会决定沿着河边种三百棵树。" * 30).replace("utf-8", "gb2312").encode("gb2312")
+    )
+    record = response(chinese, headers="Content-Type: text/html; charset=gb2312")
+    found = Everything("cc_news_warc", write(tmp_path / "a.warc", record + response(page())), min_characters=50)
+    assert [pair["query"] for pair in found.pairs] == ["磨坊", "Trees for the river"]
+    assert found.quarantine == []

@@ -124,7 +124,7 @@ def test_translated_abstracts_have_their_titles_and_languages(tmp_path: Path) ->
         (b"<article><front>", "invalid_xml"),
         (b"<article><front/></article>", "missing_title"),
         (b"<html><body/></html>", "no_article"),
-        (b"\xff\xfe", "invalid_utf8"),
+        (b"\xff\xf0", "invalid_utf8"),
         (b'<?xml version="1.0" encoding="rot13"?><article/>', "unknown_encoding"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><article>&b;</article>', "entity_declaration"),
         (b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><article>&b;</article>', "entity_declaration"),
@@ -178,7 +178,7 @@ def test_files_of_a_folder_are_one_input_and_bad_ones_are_quarantined_by_name(tm
     bad = [row for step in steps for row in step.quarantine.to_pylist()]
     assert sorted((Path(row["file"]).name, row["reason"]) for row in bad) == [
         ("b.xml", "invalid_xml"),
-        ("d.xml", "file_too_large"),
+        ("d.xml", "file_too_long"),
     ]
     assert sum(step.records for step in steps) == 4
 
@@ -195,3 +195,36 @@ def test_files_without_articles_are_refused(tmp_path: Path) -> None:
     (file,) = source.gather(paths, settings)
     with pytest.raises(SourceError, match="hold a JATS <article>"):
         list(source.read(source.input_splits(file, settings, 1)[0], settings))
+
+
+def test_an_article_is_read_in_the_encoding_that_it_declares(tmp_path: Path) -> None:
+    meta = "<abstract><p>" + "本文研究水车与磨坊的历史。" * 20 + "</p></abstract>"
+    for encoding in ("gb2312", "utf-16"):
+        text = article(meta, title="磨坊").replace("UTF-8", encoding)
+        found = Everything("jats", write(tmp_path / f"{encoding}.xml", text.encode(encoding)))
+        assert found.sides == [("磨坊", "本文研究水车与磨坊的历史。" * 20)]
+
+
+def test_an_article_that_would_fill_memory_is_quarantined(tmp_path: Path) -> None:
+    sections = f"<sec><title>A</title><p>{LONG}</p></sec>" * 500
+    write(tmp_path / "a.xml", article(body=sections, title="title " * 2000))
+    write(tmp_path / "b.xml", article(body="<p/>" * 1_000_001))
+    write(tmp_path / "c.xml", article(body=sections))
+    found = Everything("jats", sorted(tmp_path.iterdir()))
+    assert [(row["file"][-5:], row["reason"]) for row in found.quarantine] == [
+        ("a.xml", "too_many_pairs"),
+        ("b.xml", "too_many_tags"),
+    ]
+    assert (len(found.pairs), found.records) == (500, 3)
+
+
+def test_progress_goes_on_with_the_files_read_together(tmp_path: Path) -> None:
+    body = f"<sec><title>A</title><p>{LONG}</p></sec>" * 3000
+    paths = [write(tmp_path / f"{number}.xml", article(body=body)) for number in range(4)]
+    source = load_source("jats")
+    (file,) = source.gather([str(path) for path in paths], source.Settings())
+    (split,) = source.input_splits(file, source.Settings(), 1)
+    positions = [step.position for step in source.read(split, source.Settings())]
+    assert positions == sorted(positions)
+    assert len(set(positions)) == 5
+    assert positions[-1] == split.size == paths[0].stat().st_size

@@ -120,3 +120,18 @@ def test_the_names_of_summary_files_tell_the_language(tmp_path: Path, name: str,
     (tmp_path / name).parent.mkdir(exist_ok=True)
     read = Everything("xlsum", write(tmp_path / name, lines({"title": "t", "summary": "s", "text": "b"})))
     assert {pair["positive_lang"] for pair in read.pairs} == {language}
+
+
+@pytest.mark.parametrize(
+    ("path", "language"),
+    [
+        ("english-corpora/xlsum/hindi_train.jsonl", "hin_Deva"),
+        ("es/mlsum/de_train.jsonl", "deu_Latn"),
+        ("xlsum/chinese_traditional/train.jsonl", "zho_Hant"),
+        ("xlsum/train.jsonl", "und"),
+    ],
+)
+def test_the_last_language_in_the_path_is_that_of_xlsum(tmp_path: Path, path: str, language: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    row = json.dumps({"title": "t", "summary": "s", "text": "b"})
+    assert Everything("xlsum", write(tmp_path / path, row)).pairs[0]["query_lang"] == language

@@ -259,3 +259,32 @@ def test_files_of_another_kind_are_refused_with_the_remedy(tmp_path: Path) -> No
     ]
     with pytest.raises(SourceError, match="no line is a whole <row"):
         Everything("stackexchange", write(tmp_path / "Posts.xml", "one\ntwo\n"))
+
+
+def test_a_long_question_of_far_too_many_answers_does_not_fill_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.corpora.stackexchange.MOST_TEXT", 50_000)
+    posts = site(
+        tmp_path,
+        question(1, "Short", "q"),
+        question(2, "Long", "word " * 200),
+        *(answer(number, 2, f"answer {number}") for number in range(3, 103)),
+        answer(103, 1, "fine"),
+    )
+    found = Everything("stackexchange", posts, kinds=("question_answer",), queries=("title_body",))
+    assert len([pair for pair in found.pairs if pair["query"].startswith("Long")]) == 49  # of 1,010 characters each
+    assert ("Short q", "fine") in found.sides
+    assert found.reasons == [("line", 4, "too_many_pairs")]
+
+
+def test_a_duplicate_of_far_too_many_questions_is_quarantined(tmp_path: Path) -> None:
+    posts = site(tmp_path, *(question(number, f"Title {number}", "text") for number in range(1, 30)))
+    rows = [row(Id=number, PostId=1, RelatedPostId=number, LinkTypeId=3) for number in range(2, 30)]
+    rows += [row(Id=99, PostId=3, RelatedPostId=2, LinkTypeId=3)]
+    path = links(posts, *rows)
+    assert gathered(posts, path, kinds=("question_question",), queries=("title",)) == [
+        ("question_question", "Title 3", "Title 2")
+    ]
+    found = Everything("stackexchange", [posts, path], kinds=("question_question",))
+    assert found.reasons == [("line", 3, "too_many_originals")]

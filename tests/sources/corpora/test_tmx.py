@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sources.reading import expand_paths
+from sources.source import SourceError
 from tests.sources.reading_all import Everything, write
 
 HEAD = '<?xml version="1.0" encoding="{}"?>\n<!DOCTYPE tmx SYSTEM "tmx14.dtd">\n<tmx version="1.4"><header srclang="en"/><body>\n'
@@ -149,3 +150,34 @@ def test_units_may_be_cut_anywhere_by_the_chunks_of_a_file(
     found = read(tmp_path, good, long, good.replace("</tu>", "</tu  >"), good, max_record_bytes=300)
     assert found.sides == [("dog", "Hund")] * 3
     assert found.reasons == [("unit", 2, "unit_too_long")]
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "utf-16", "shift_jis", "iso-8859-1"])
+def test_units_in_the_encoding_that_the_file_declares(tmp_path: Path, encoding: str) -> None:
+    text = {"iso-8859-1": "Müller"}.get(encoding, "日本人山水小中国")
+    found = read(tmp_path, *[unit(("en", "a mill"), ("zh", text))] * 20, encoding=encoding)
+    assert found.sides == [("a mill", text)] * 20
+
+
+def test_an_encoding_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tmx", HEAD.format("rot13") + unit(("en", "a"), ("de", "b")) + TAIL)
+    with pytest.raises(SourceError, match=r"x.tmx: it says to be encoded in 'rot13'"):
+        Everything("tmx", path)
+
+
+def test_hostile_units_cost_themselves_only(tmp_path: Path) -> None:
+    deep = "<tu>" + "<a>" * 1000 + "</a>" * 1000 + "</tu>"
+    many = unit(*[("en", f"text {number}") for number in range(1001)])
+    large = unit(*[("en", f"{number}" * 20_000) for number in range(100)])
+    found = read(tmp_path, deep, many, large, unit(("en", "a dog"), ("de", "ein Hund")), directions="all")
+    assert found.sides == [("a dog", "ein Hund")]
+    reasons = [("unit", 1, "invalid_xml"), ("unit", 2, "invalid_xml"), ("unit", 3, "too_many_pairs")]
+    assert (found.records, found.reasons) == (4, reasons)
+
+
+def test_a_file_of_tiny_gzip_members_is_read(tmp_path: Path) -> None:
+    text = HEAD.format("UTF-8") + unit(("en", "a dog"), ("de", "ein Hund " * 500)) + TAIL
+    data = text.encode()
+    packed = b"".join(gzip.compress(data[at : at + 7]) for at in range(0, len(data), 7))
+    found = Everything("tmx", write(tmp_path / "x.tmx.gz", packed))
+    assert found.sides == [("a dog", ("ein Hund " * 500).strip())]
