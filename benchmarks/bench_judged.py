@@ -63,7 +63,7 @@ def write(folder: Path, passages: int, wanted: int, negatives: int) -> int:
 def read(folder: Path) -> dict[str, float]:
     """Reads all pairs; seconds until the first and from there, and the largest resident size."""
     from sources.catalogue import load_source
-    from sources.reading import expand_paths
+    from sources.files.reading import expand_paths
 
     source = load_source("msmarco")
     settings = source.Settings()

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sources.catalogue import load_source, source_names
-from sources.reading import ByteStream, expand_paths
+from sources.files.reading import ByteStream, expand_paths
 from sources.source import InputFile, Source, SourceError, SourceSettings
 
 TARGET_BYTES = 128 * 2**20

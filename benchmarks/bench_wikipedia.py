@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sources.reading import ByteStream
+from sources.files.reading import ByteStream
 from sources.source import Split
 from sources.wikipedia import WikipediaSettings, read
 

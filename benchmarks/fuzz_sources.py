@@ -25,9 +25,9 @@ from bench_sources import CORPORA, Corpus
 from rich.console import Console
 from rich.table import Table
 
-from sources.archives import is_archive
 from sources.catalogue import load_source
-from sources.reading import expand_paths, file_pattern
+from sources.files.archives import is_archive
+from sources.files.reading import expand_paths, file_pattern
 from sources.source import Source, SourceError, SourceSettings
 
 COUNTED = ("rounds", "records", "pairs", "rejected", "quarantined", "refused", "failures")

@@ -13,8 +13,8 @@ from rich.table import Table
 from pipelines.errors import UserError
 from pipelines.recipe import explain_validation
 from sources.catalogue import load_source
+from sources.files.reading import expand_paths
 from sources.packaged import resolve_package_path
-from sources.reading import expand_paths
 
 SHOWN_CHARACTERS = 160
 READ_AT_ONCE = 4 * 2**20

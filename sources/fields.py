@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
+from sources.files.reading import MAX_LINE, base_name, without_compression
 from sources.languages import UNKNOWN, language_code
-from sources.reading import MAX_LINE, base_name, without_compression
 from sources.schema import DOCUMENT, KINDS, make_pairs, normalise_text
 from sources.source import SourceError, SourceSettings, Split
 

@@ -14,8 +14,8 @@ from typing import Final
 import xxhash
 from pydantic import Field
 
+from sources.files.reading import EXCERPT, MAX_LINE, ByteStream, LineReader, LongRecord, base_name, stored_size
 from sources.languages import UNKNOWN, language_code
-from sources.reading import EXCERPT, MAX_LINE, ByteStream, LineReader, LongRecord, base_name, stored_size
 from sources.schema import QuarantineRows, make_pairs
 from sources.source import Extracted, Source, SourceError, SourceSettings, Split, extracted
 

@@ -8,9 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
-from sources.json_array import ArrayReader, holds_array
-from sources.json_records import parse_objects, type_name
-from sources.reading import (
+from sources.files.reading import (
     Block,
     Fault,
     LineReader,
@@ -20,6 +18,8 @@ from sources.reading import (
     byte_splits,
     stored_size,
 )
+from sources.formats.json_array import ArrayReader, holds_array
+from sources.formats.json_records import parse_objects, type_name
 from sources.record_formats import Bad
 from sources.schema import QuarantineRows
 from sources.source import Extracted, Source, Split, extracted

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, Protocol
 
-from sources.reading import EXCERPT, Fault, LongRecord, Reader, base_name
+from sources.files.reading import EXCERPT, Fault, LongRecord, Reader, base_name
 from sources.source import Split
 
 ROWS: Final = 4096  # most records of one step
@@ -20,7 +20,7 @@ class BadText(ValueError):
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the documents of a plain text file are divided; sources.text_records reads them.
+    """How the documents of a plain text file are divided; sources.formats.text_records reads them.
 
     `divider` matches from the newline that ends a document to where the next one starts. `record` makes a record of a
     document's bytes, None where they hold nothing, and raises BadText. A document that ends with `closing` is whole even
@@ -177,20 +177,20 @@ def open_records(
     `known_names` are fields that tell a header from a row; `named` are columns of Parquet that are read whatever they
     hold, default: `known_names`.
     """
-    from sources.hub_rows import HubRecords, is_hub_path
+    from sources.formats.hub_rows import HubRecords, is_hub_path
 
     if is_hub_path(split.path):
         return HubRecords(split.path)
     kind = format.kind_of(split.path)
     if kind == "text":
-        from sources.text_records import open_text
+        from sources.formats.text_records import open_text
 
         return open_text(split, format, longest)
     if kind == "json":
-        from sources.json_records import JsonRecords
+        from sources.formats.json_records import JsonRecords
 
         return JsonRecords(split, format, longest)
-    from sources.table_records import ParquetRecords, TableRecords
+    from sources.formats.table_records import ParquetRecords, TableRecords
 
     if kind == "parquet":
         return ParquetRecords(split, longest, known_names if named is None else named)
@@ -199,14 +199,14 @@ def open_records(
 
 def record_splits(path: str, format: Format, target_bytes: int) -> list[Split]:
     """Byte ranges of JSON lines and of tables without quotes, row groups of Parquet; one split for all else."""
-    from sources.hub_rows import is_hub_path
-    from sources.json_records import json_splits
-    from sources.table_records import table_splits
+    from sources.formats.hub_rows import is_hub_path
+    from sources.formats.json_records import json_splits
+    from sources.formats.table_records import table_splits
 
     if is_hub_path(path):
         return [Split(path)]
     if format.kind_of(path) == "text":
-        from sources.text_records import text_splits
+        from sources.formats.text_records import text_splits
 
         return text_splits(path, format, target_bytes)
     split = json_splits if format.kind_of(path) == "json" else table_splits

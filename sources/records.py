@@ -19,10 +19,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 import pyarrow as pa
 from pydantic import Field
 
-from sources.json_records import type_name
+from sources.families.negatives import NegativesWindow, RawNegative
+from sources.files.reading import MAX_LINE, base_name, without_compression
+from sources.formats.json_records import type_name
 from sources.languages import UNKNOWN, language_code
-from sources.negatives import NegativesWindow, RawNegative
-from sources.reading import MAX_LINE, base_name, without_compression
 from sources.record_formats import ROWS, Format, Record, RecordBatch, open_records, record_splits
 from sources.schema import DOCUMENT, KINDS, SCORES, QuarantineRows, make_pairs, normalise_text
 from sources.source import (

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldSettings, default_ids, map_columns, missing_field
-from sources.quoted_rows import QuotedRowReader
-from sources.reading import (
+from sources.files.reading import (
     EXCERPT,
     Fault,
     LineReader,
@@ -29,6 +28,7 @@ from sources.reading import (
     open_stored,
     stored_size,
 )
+from sources.formats.quoted_rows import QuotedRowReader
 from sources.schema import QuarantineRows
 from sources.source import Extracted, Source, SourceError, Split, extracted
 

@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from sources.reading import byte_splits, is_compressed, open_stored, stored_size
+from sources.files.reading import byte_splits, is_compressed, open_stored, stored_size
 from sources.schema import DOCUMENT, QuarantineRows, make_pairs, normalise_text
 from sources.source import Extracted, Source, SourceSettings, Split, extracted
-from sources.wikipedia_pages import Article, Page, PageReader, parse_page
-from sources.wikipedia_site import Site
-from sources.wikitext import Section, Stripper
+from sources.wiki.wikipedia_pages import Article, Page, PageReader, parse_page
+from sources.wiki.wikipedia_site import Site
+from sources.wiki.wikitext import Section, Stripper
 
 NAME: Final = "wikipedia"
 LICENSE: Final = "CC-BY-SA-4.0"

@@ -23,11 +23,11 @@ from pipelines.recipe import Recipe, SourceEntry
 from pipelines.run_folder import RunFolder
 from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
-from sources.archives import member_sizes, split_member
 from sources.catalogue import load_source
-from sources.hub_rows import is_hub_path
+from sources.files.archives import member_sizes, split_member
+from sources.files.reading import expand_paths, file_pattern
+from sources.formats.hub_rows import is_hub_path
 from sources.packaged import SCHEME, resolve_package_path
-from sources.reading import expand_paths, file_pattern
 from sources.source import InputFile, SourceSettings, Split
 
 VERSION = 2

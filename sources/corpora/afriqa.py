@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from sources.answers import answer_texts
+from sources.families.answers import answer_texts
 from sources.record_formats import Record
 from sources.records import Layout, RawPair, RecordSettings, record_id, record_source
 from sources.source import Split

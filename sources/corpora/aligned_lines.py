@@ -1,6 +1,6 @@
 """Line-aligned text files in two or more languages: FLORES, NTREX, TICO-19, test sets of WMT, files of your own.
 
-Which files go together, and in which language each is, their names say (sources.aligned_names); `names` says it for
+Which files go together, and in which language each is, their names say (sources.families.aligned_names); `names` says it for
 others. By default each language is paired with English, or with the first in the alphabet where there is none.
 """
 
@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from sources.aligned_files import KINDS, AlignedFiles, read_aligned
-from sources.aligned_names import AlignedName, aligned_name, name_pattern, stands_apart
+from sources.families.aligned_files import KINDS, AlignedFiles, read_aligned
+from sources.families.aligned_names import AlignedName, aligned_name, name_pattern, stands_apart
+from sources.files.reading import one_split
 from sources.languages import language_code
-from sources.reading import one_split
 from sources.records import RecordSettings
 from sources.source import Extracted, InputFile, Source, SourceError, Split
 

@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from sources.inference import inference, inference_layouts, relation_of
-from sources.negatives import RawNegative
+from sources.families.inference import inference, inference_layouts, relation_of
+from sources.families.negatives import RawNegative
+from sources.families.text_pairs import texts_of
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, NegativesSettings, RawPair, record_source
-from sources.text_pairs import texts_of
 
 
 class AllNliSettings(NegativesSettings):

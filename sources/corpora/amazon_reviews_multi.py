@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from sources.families.similarity import number_of
 from sources.record_formats import Record
 from sources.records import Layout, RawPair, RecordSettings, record_id, record_source
-from sources.similarity import number_of
 
 
 def _pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair]:

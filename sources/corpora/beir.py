@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
-from sources.judged_files import JudgedFiles, folder_names, named_files
-from sources.judged_pairs import JudgedLayout, JudgedSettings
-from sources.judged_source import judged_source
-from sources.judgements import QRELS
+from sources.judged.judged_files import JudgedFiles, folder_names, named_files
+from sources.judged.judged_pairs import JudgedLayout, JudgedSettings
+from sources.judged.judged_source import judged_source
+from sources.judged.judgements import QRELS
 from sources.schema import KINDS
 from sources.source import Split
 

@@ -1,17 +1,17 @@
 """CC-100: texts of web pages in 116 languages, without titles; the corpus that XLM-R was trained on.
 
-Pairs: the title that a document begins with, and the rest (sources.own_title says when it has one). Many documents are
+Pairs: the title that a document begins with, and the rest (sources.families.own_title says when it has one). Many documents are
 single paragraphs and give none. In the file's name `_rom` is a language in Latin letters, `my_zaw` Burmese in Zawgyi.
 """
 
 from typing import Final
 
-from sources.own_title import OwnTitleSettings, text_layout
-from sources.path_language import language_of_path
+from sources.families.own_title import OwnTitleSettings, text_layout
+from sources.families.path_language import language_of_path
+from sources.formats.text_records import BLANK_LINES
 from sources.record_formats import Format
 from sources.records import record_source
 from sources.source import Split
-from sources.text_records import BLANK_LINES
 
 _tag = language_of_path(r"(?:^|/)([a-z]{2,3}(?:-[A-Za-z]{4}|_rom|_zaw)?)\.txt(?:\.\w+)?$")
 

@@ -1,14 +1,14 @@
 """CC-Net (facebookresearch/cc_net): web pages by language and perplexity; RedPajama-V2 has the same records.
 
-Pairs: (title, raw_content); where the title is empty, the one that the text begins with (sources.own_title). The language
+Pairs: (title, raw_content); where the title is empty, the one that the text begins with (sources.families.own_title). The language
 score is kept as `positive_language_probability`.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs, without_title
-from sources.path_language import language_of_path
+from sources.families.own_title import OwnTitleSettings, own_title_pairs, without_title
+from sources.families.path_language import language_of_path
 from sources.record_formats import Record
 from sources.records import Layout, RawDocument, RawPair, record_source
 

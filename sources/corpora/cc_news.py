@@ -8,8 +8,8 @@ stanford-oval/ccnews `plain_text`. A title that starts the text is left out of i
 from collections.abc import Iterator
 from typing import Final
 
-from sources.own_title import without_title
-from sources.path_language import language_of_path
+from sources.families.own_title import without_title
+from sources.families.path_language import language_of_path
 from sources.record_formats import Record
 from sources.records import Layout, RawDocument, RawPair, RecordSettings, record_source
 

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from sources.extracted_rows import ExtractedRows
-from sources.reading import one_split
+from sources.files.reading import one_split
+from sources.formats.extracted_rows import ExtractedRows
+from sources.formats.warc_records import BadWarcRecord, WarcRecord, WarcRecords
+from sources.formats.web_page import REMEDY, Extractor, InvalidPageError, WebPage, language_detector, page_reader
 from sources.records import BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, Source, SourceError, Split
-from sources.warc_records import BadWarcRecord, WarcRecord, WarcRecords
-from sources.web_page import REMEDY, Extractor, InvalidPageError, WebPage, language_detector, page_reader
 
 NAME: Final = "cc_news_warc"
 KINDS: Final = ("title_body",)

@@ -8,12 +8,12 @@ margin is kept as `scores.bitext_margin`.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sources.bitext import BitextSettings, bitext_languages, extract_rows, holds_records, translation_layout
 from sources.corpora import opus_moses
-from sources.reading import base_name, byte_splits
+from sources.families.bitext import BitextSettings, bitext_languages, extract_rows, holds_records, translation_layout
+from sources.files.reading import base_name, byte_splits
+from sources.formats.tab_separated import read_rows
 from sources.records import chosen_kinds, record_source
 from sources.source import Extracted, InputFile, Source, Split
-from sources.tab_separated import read_rows
 
 NAME: Final = "ccmatrix"
 KINDS: Final = ("parallel",)

@@ -7,11 +7,11 @@ test grade a hundred answers a question, 1 for a right one. An answer's id is it
 from dataclasses import replace
 from typing import Final
 
-from sources.column_blocks import Columns
-from sources.judged_files import JudgedFiles
-from sources.judged_pairs import JudgedLayout
-from sources.judged_source import judged_source
-from sources.judgements import QRELS, TRIPLES
+from sources.formats.column_blocks import Columns
+from sources.judged.judged_files import JudgedFiles
+from sources.judged.judged_pairs import JudgedLayout
+from sources.judged.judged_source import judged_source
+from sources.judged.judgements import QRELS, TRIPLES
 
 _QUESTIONS: Final = Columns({"id": ("question_id",), "text": ("content",)}, ("id", "text"), other="csv")
 _ANSWERS: Final = Columns({"id": ("ans_id",), "text": ("content",)}, ("id", "text"), other="csv")

@@ -5,7 +5,7 @@ A premise is a query, an entailed hypothesis its positive, contradicted ones its
 
 from typing import Final
 
-from sources.inference import CLUE_NUMBERS, inference_layouts
+from sources.families.inference import CLUE_NUMBERS, inference_layouts
 from sources.records import NegativesSettings, record_source
 
 SOURCE: Final = record_source(

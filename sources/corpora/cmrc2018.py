@@ -7,10 +7,10 @@ The document is the article, named by its title.
 from collections.abc import Iterator
 from typing import Final
 
-from sources.answers import answer_texts
+from sources.families.answers import answer_texts
+from sources.families.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, SquadFile
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source
-from sources.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, SquadFile
 
 
 def _pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair | BadRecord]:

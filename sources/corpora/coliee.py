@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from sources.column_blocks import ColumnBlock
-from sources.judged_files import JudgedFiles
-from sources.judged_pairs import JudgedLayout
-from sources.judged_source import judged_source
+from sources.files.text_files import file_id, whole_file, whole_text
+from sources.formats.column_blocks import ColumnBlock
+from sources.judged.judged_files import JudgedFiles
+from sources.judged.judged_pairs import JudgedLayout
+from sources.judged.judged_source import judged_source
 from sources.schema import QUARANTINE
 from sources.source import Split
-from sources.text_files import file_id, whole_file, whole_text
 
 
 def _judge(split: Split, settings: Any, source: str) -> Iterator[ColumnBlock]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from sources.answers import answer_texts
+from sources.families.answers import answer_texts
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source
 

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from sources.judged_files import named_files, of_split
-from sources.negatives import RawNegative
+from sources.families.negatives import RawNegative
+from sources.judged.judged_files import named_files, of_split
 from sources.record_formats import Format, Record
 from sources.records import (
     Layout,

@@ -9,12 +9,12 @@ with `parallel_` hold translations, as FlagEmbedding has it.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sources.families.similarity import number_of
+from sources.families.text_pairs import TextPairSettings, positives_of
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, record_source
 from sources.schema import KINDS
-from sources.similarity import number_of
 from sources.source import Split
-from sources.text_pairs import TextPairSettings, positives_of
 
 
 def _labels(scores: list[Any] | None, positives: list[Any]) -> list[float] | None:

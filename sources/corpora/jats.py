@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from sources.extracted_rows import ExtractedRows
-from sources.jats_article import Article, parse_articles
-from sources.reading import EXCERPT, base_name, one_split
+from sources.families.jats_article import Article, parse_articles
+from sources.files.reading import EXCERPT, base_name, one_split
+from sources.files.text_files import content_of
+from sources.formats.extracted_rows import ExtractedRows
 from sources.records import BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, InputFile, Source, SourceError, Split
-from sources.text_files import content_of
 from sources.wikipedia import cut_passage
 
 NAME: Final = "jats"

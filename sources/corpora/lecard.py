@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from sources.column_blocks import ColumnBlock, Columns, read_columns
-from sources.json_records import type_name
-from sources.judged_files import JudgedFiles, folder_names, named_files
-from sources.judged_pairs import JudgedLayout, JudgedSettings
-from sources.judged_source import judged_source
-from sources.judgements import QRELS
-from sources.reading import base_name
+from sources.files.reading import base_name
+from sources.files.text_files import file_id, json_object, whole_file
+from sources.formats.column_blocks import ColumnBlock, Columns, read_columns
+from sources.formats.json_records import type_name
+from sources.judged.judged_files import JudgedFiles, folder_names, named_files
+from sources.judged.judged_pairs import JudgedLayout, JudgedSettings
+from sources.judged.judged_source import judged_source
+from sources.judged.judgements import QRELS
 from sources.records import BadRecord
 from sources.schema import QUARANTINE
 from sources.source import Split
-from sources.text_files import file_id, json_object, whole_file
 
 FILES: Final = JudgedFiles(
     judgements=(

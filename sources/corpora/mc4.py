@@ -1,13 +1,13 @@
 """mC4 and C4 (allenai/c4): texts of web pages in 108 languages, without titles.
 
-Pairs: the title that a text begins with, and the rest (sources.own_title says when it has one). C4 keeps only lines that
+Pairs: the title that a text begins with, and the rest (sources.families.own_title says when it has one). C4 keeps only lines that
 end as sentences do, so few of its texts have one; mC4's keep their first line, which mostly is the page's title.
 """
 
 from typing import Final
 
-from sources.own_title import OwnTitleSettings, text_layout
-from sources.path_language import language_of_path
+from sources.families.own_title import OwnTitleSettings, text_layout
+from sources.families.path_language import language_of_path
 from sources.records import record_source
 from sources.source import Split
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Final
 from xml.parsers import expat
 
-from sources.extracted_rows import ExtractedRows
-from sources.reading import ByteStream, base_name, stored_size
+from sources.files.reading import ByteStream, base_name, stored_size
+from sources.formats.extracted_rows import ExtractedRows
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, chosen_kinds, record_source
 from sources.source import Extracted, InputFile, Source, SourceError, Split

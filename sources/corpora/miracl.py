@@ -6,9 +6,9 @@ their texts (`query, positive_passages, negative_passages`) make the same pairs.
 
 from typing import Final
 
-from sources.judged_files import JudgedFiles
-from sources.judged_source import Rows, judged_source
-from sources.passage_rows import passage_rows
+from sources.judged.judged_files import JudgedFiles
+from sources.judged.judged_source import Rows, judged_source
+from sources.judged.passage_rows import passage_rows
 
 LANGUAGES: Final = [
     "ar",

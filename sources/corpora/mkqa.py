@@ -12,9 +12,9 @@ from typing import Final
 
 from pydantic import Field
 
-from sources.answers import answer_texts
+from sources.families.answers import answer_texts
+from sources.files.reading import base_name
 from sources.languages import language_code
-from sources.reading import base_name
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source
 from sources.source import Split

@@ -8,9 +8,9 @@ which holds the texts themselves, each of its rows is a pair with one negative: 
 from collections.abc import Iterator
 from typing import Final
 
-from sources.judged_files import JudgedFiles
-from sources.judged_pairs import JudgedSettings
-from sources.judged_source import Rows, judged_source
+from sources.judged.judged_files import JudgedFiles
+from sources.judged.judged_pairs import JudgedSettings
+from sources.judged.judged_source import Rows, judged_source
 from sources.record_formats import Format, Record
 from sources.records import Layout, RawPair
 from sources.schema import text_id

@@ -1,16 +1,16 @@
 """BAAI-MTP: the 300 million pairs that BGE was trained on. Its field names are not published.
 
-Records are read where their fields have names that such sets use (those of sources.text_pairs, query with pos and neg,
+Records are read where their fields have names that such sets use (those of sources.families.text_pairs, query with pos and neg,
 text_pair); any other file fails with the names that were found: use jsonl then, and name the fields.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
+from sources.families.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawPair, record_source
 from sources.schema import KINDS
-from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 
 
 def _positive(record: Record, settings: TextPairSettings) -> Iterator[RawPair]:

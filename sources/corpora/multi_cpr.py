@@ -5,8 +5,8 @@ Each domain is an input of its own. Passage ids are those of their domain, and s
 
 from typing import Final
 
-from sources.judged_files import JudgedFiles, folder_names
-from sources.judged_source import judged_source
+from sources.judged.judged_files import JudgedFiles, folder_names
+from sources.judged.judged_source import judged_source
 from sources.source import Split
 
 

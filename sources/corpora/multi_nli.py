@@ -6,7 +6,7 @@ the hypotheses of a premise are far from each other.
 
 from typing import Final
 
-from sources.inference import inference_layouts
+from sources.families.inference import inference_layouts
 from sources.record_formats import Format, Record
 from sources.records import NegativesSettings, record_id, record_source
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source, text_of
-from sources.wikitext import unescape_entities
+from sources.wiki.wikitext import unescape_entities
 
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
 _TITLE: Final = re.compile(r"[?&;]title=([^&;]+)")

@@ -11,11 +11,11 @@ from typing import Final
 
 from pydantic import Field
 
-from sources.negatives import RawNegative
-from sources.path_language import language_of_path
+from sources.families.negatives import RawNegative
+from sources.families.path_language import language_of_path
+from sources.families.similarity import number_of, similarity
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, NegativesSettings, RawPair, record_source
-from sources.similarity import number_of, similarity
 from sources.source import Split
 
 _GRADED: Final = re.compile(r"(?<![a-z])sts-?b", re.IGNORECASE)

@@ -7,11 +7,11 @@ its name begins with, tells the kind.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sources.negatives import RawNegative
-from sources.reading import base_name
+from sources.families.negatives import RawNegative
+from sources.families.similarity import similarity
+from sources.files.reading import base_name
 from sources.record_formats import Record
 from sources.records import Layout, NegativesSettings, RawPair, record_source
-from sources.similarity import similarity
 from sources.source import Split
 
 _KINDS: Final = {

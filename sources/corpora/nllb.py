@@ -11,11 +11,11 @@ from typing import Final
 
 from pydantic import Field
 
-from sources.bitext import BitextSettings, bitext_languages, extract_rows, holds_records, translation_layout
-from sources.reading import byte_splits
+from sources.families.bitext import BitextSettings, bitext_languages, extract_rows, holds_records, translation_layout
+from sources.files.reading import byte_splits
+from sources.formats.tab_separated import read_rows
 from sources.records import chosen_kinds, record_source
 from sources.source import Extracted, Source, Split
-from sources.tab_separated import read_rows
 
 NAME: Final = "nllb"
 KINDS: Final = ("parallel",)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from sources.answers import answer_texts
+from sources.families.answers import answer_texts
 from sources.record_formats import Record
 from sources.records import Layout, RawPair, RecordSettings, record_source
 

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sources.aligned_files import IDS, KINDS, SCORES, AlignedFiles, read_aligned
-from sources.aligned_names import AlignedName, aligned_name, stands_apart
-from sources.bitext import BitextSettings
-from sources.reading import base_name, one_split
+from sources.families.aligned_files import IDS, KINDS, SCORES, AlignedFiles, read_aligned
+from sources.families.aligned_names import AlignedName, aligned_name, stands_apart
+from sources.families.bitext import BitextSettings
+from sources.files.reading import base_name, one_split
 from sources.source import Extracted, InputFile, Source, SourceError, Split
 
 NAME: Final = "opus_moses"

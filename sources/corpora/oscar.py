@@ -1,6 +1,6 @@
 """OSCAR: texts of web pages in 150 languages, without titles.
 
-Pairs: the title that a text begins with, and the rest (sources.own_title says when it has one). The releases of 2019 and
+Pairs: the title that a text begins with, and the rest (sources.families.own_title says when it has one). The releases of 2019 and
 21.09 are plain text that keeps lines of 100 characters and more only: hardly any of its texts begins with a title. 22.01
 and 23.01 are JSON lines of whole pages; their language probability is kept as `positive_language_probability`.
 """
@@ -8,11 +8,11 @@ and 23.01 are JSON lines of whole pages; their language probability is kept as `
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs, text_layout
-from sources.path_language import language_of_path
+from sources.families.own_title import OwnTitleSettings, own_title_pairs, text_layout
+from sources.families.path_language import language_of_path
+from sources.formats.text_records import BLANK_LINES
 from sources.record_formats import Format, Record
 from sources.records import Layout, RawDocument, RawPair, record_source
-from sources.text_records import BLANK_LINES
 
 
 def _annotated(text: str, metadata: str) -> Layout:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from sources.negatives import RawNegative
+from sources.families.negatives import RawNegative
+from sources.families.similarity import similarity
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, NegativesSettings, RawPair, field_of, record_id, record_source, text_of
-from sources.similarity import similarity
 
 
 def _row(record: Record, settings: NegativesSettings) -> Iterator[RawPair | RawNegative]:

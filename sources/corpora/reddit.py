@@ -13,7 +13,7 @@ from pydantic import Field
 
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawDocument, RawPair, RecordSettings, record_id, record_source, text_of
-from sources.wikitext import unescape_entities
+from sources.wiki.wikitext import unescape_entities
 
 _GONE: Final = frozenset({"", "[removed]", "[deleted]", "[deleted by user]", "[removed by reddit]", "[unavailable]"})
 

@@ -9,7 +9,7 @@ all others. The ` ::: ` between the lines of some abstracts is left out. The doc
 positive.
 
 Citations lead to any file of the release: one task reads all files once more and joins them in temporary files
-(in TMPDIR; about as large as the texts of the release, sources.citations); titles and abstracts are read file by file,
+(in TMPDIR; about as large as the texts of the release, sources.families.citations); titles and abstracts are read file by file,
 in parallel. In Semantic Scholar's current release titles, abstracts and citations are in files of their own, so all
 come from the join.
 """
@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from sources.citations import Citations
-from sources.hub_rows import is_hub_path
+from sources.families.citations import Citations
+from sources.files.partitions import MOST_PARTS, partition_count
+from sources.files.reading import base_name, input_size, is_compressed
+from sources.formats.hub_rows import is_hub_path
 from sources.languages import language_code
-from sources.partitions import MOST_PARTS, partition_count
-from sources.reading import base_name, input_size, is_compressed
 from sources.record_formats import Format, Record, Records, open_records
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, chosen_kinds, record_source, text_of
 from sources.schema import make_pairs

@@ -2,18 +2,18 @@
 
 A list is (anchor, positive, negatives ...). Of a set, whose texts all mean the same, each text is paired with the next: all
 texts come in, and a set of n gives n - 1 pairs. Rows of sentence1, sentence2 and score (or label) are pairs from
-`min_score` on; the score is the `label`. Other tables are known by the names of their columns (sources.text_pairs).
+`min_score` on; the score is the `label`. Other tables are known by the names of their columns (sources.families.text_pairs).
 """
 
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
+from sources.families.similarity import number_of
+from sources.families.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawPair, record_source
 from sources.schema import KINDS
-from sources.similarity import number_of
-from sources.text_pairs import TextPairSettings, field_pair_layouts, positives_layout, texts_of
 
 
 def _list(record: Record, settings: TextPairSettings) -> Iterator[RawPair]:

@@ -7,10 +7,10 @@ pairs only, `train_rank` a negative beside each.
 from collections.abc import Iterator
 from typing import Final
 
-from sources.negatives import RawNegative
+from sources.families.negatives import RawNegative
+from sources.families.similarity import similarity
 from sources.record_formats import Record
 from sources.records import Layout, NegativesSettings, RawPair, record_source
-from sources.similarity import similarity
 
 
 def _judged(record: Record, settings: NegativesSettings) -> Iterator[RawPair | RawNegative]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import Field
 
-from sources.inference import inference_layouts
+from sources.families.inference import inference_layouts
 from sources.record_formats import Format, Record
 from sources.records import NegativesSettings, record_source
 

@@ -2,7 +2,7 @@
 
 ARCD, CMRC 2018 (squad-style), DRCD, DuReader-robust and -checklist, FQuAD, GermanQuAD, JaQuAD, KorQuAD 1, MLQA, MRQA,
 PIAF, SberQuAD, SQuAD-es, SQuAD-it, TyDi QA (gold passages), UIT-ViQuAD, XQuAD, SQuAD itself: see
-sources/squad_layout.py for the layout and for questions without an answer.
+sources/families/squad_layout.py for the layout and for questions without an answer.
 
 Languages: MLQA, XQuAD and the translations of SQuAD name them in their file names, TyDi QA in the questions' ids.
 Else the setting `language` says it, else the corpus's name in the path does.
@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sources.families.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, SquadFile
 from sources.records import Layout, RecordSettings, record_source
 from sources.source import Split
-from sources.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, SquadFile
 
 _LANGUAGE_OF: Final = {
     "arcd": "ar",

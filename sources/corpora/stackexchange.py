@@ -25,13 +25,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from sources.extracted_rows import ExtractedRows
-from sources.html_text import fragment_text
-from sources.partitions import Partitions, partition_count
-from sources.reading import base_name, is_compressed, one_split
+from sources.files.partitions import Partitions, partition_count
+from sources.files.reading import base_name, is_compressed, one_split
+from sources.formats.extracted_rows import ExtractedRows
+from sources.formats.html_text import fragment_text
+from sources.formats.xml_rows import XmlRow, XmlRows
 from sources.records import MOST_TEXT, BadRecord, RawPair, RecordSettings, chosen_kinds
 from sources.source import Extracted, InputFile, Source, SourceError, Split
-from sources.xml_rows import XmlRow, XmlRows
 
 NAME: Final = "stackexchange"
 KINDS: Final = ("question_answer", "title_body", "question_question", "paraphrase")

@@ -8,8 +8,8 @@ judged, and some of them answer the query.
 
 from typing import Final
 
-from sources.judged_files import JudgedFiles
-from sources.judged_source import judged_source
+from sources.judged.judged_files import JudgedFiles
+from sources.judged.judged_source import judged_source
 
 SOURCE: Final = judged_source(
     name="t2ranking",

@@ -12,12 +12,12 @@ from typing import Final, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from sources.files.reading import base_name, one_split, without_compression
+from sources.formats.tmx_units import BadUnit, Unit, UnitReader, Variant
 from sources.languages import language_code
-from sources.reading import base_name, one_split, without_compression
 from sources.records import RecordSettings, chosen_kinds
 from sources.schema import QuarantineRows, make_pairs
 from sources.source import Extracted, Source, Split, extracted
-from sources.tmx_units import BadUnit, Unit, UnitReader, Variant
 
 NAME: Final = "tmx"
 KINDS: Final = ("parallel", "paraphrase")

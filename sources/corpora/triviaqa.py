@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from sources.answers import answer_texts
-from sources.reading import ByteStream, base_name
+from sources.families.answers import answer_texts
+from sources.files.reading import ByteStream, base_name
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source
 from sources.source import InputFile, SourceError, Split

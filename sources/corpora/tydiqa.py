@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from sources.families.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, TYDI_LANGUAGES, SquadFile
 from sources.record_formats import Record
 from sources.records import BadRecord, Layout, RawDocument, RawPair, RecordSettings, field_of, record_id, record_source
-from sources.squad_layout import SQUAD_FORMAT, SQUAD_KINDS, TYDI_LANGUAGES, SquadFile
 
 
 class TydiSettings(RecordSettings):

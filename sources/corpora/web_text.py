@@ -1,14 +1,14 @@
 """Web pages with one text each: Dolma, FineWeb, FineWeb-2, CulturaX, SlimPajama and others of this kind.
 
 Pairs: (title, text) where the record or its metadata has a title, as Dolma's Common Crawl part does; else the title that
-the text begins with, and the rest (sources.own_title). A language score is kept as `positive_language_probability`.
+the text begins with, and the rest (sources.families.own_title). A language score is kept as `positive_language_probability`.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sources.own_title import OwnTitleSettings, own_title_pairs, without_title
-from sources.path_language import language_of_path
+from sources.families.own_title import OwnTitleSettings, own_title_pairs, without_title
+from sources.families.path_language import language_of_path
 from sources.record_formats import Record
 from sources.records import Layout, RawDocument, RawPair, record_id, record_source
 

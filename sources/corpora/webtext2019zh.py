@@ -10,10 +10,10 @@ from typing import Final
 
 from pydantic import Field
 
-from sources.community_question import question_text
+from sources.families.community_question import question_text
+from sources.families.similarity import number_of
 from sources.record_formats import Record
 from sources.records import Layout, RawPair, RecordSettings, record_id, record_source
-from sources.similarity import number_of
 
 
 class Webtext2019ZhSettings(RecordSettings):

@@ -6,7 +6,7 @@ Pairs: (title, text), without the title that starts the text.
 from typing import Final
 
 from sources.records import Layout, record_source
-from sources.wikipedia_articles import article_document, article_pairs
+from sources.wiki.wikipedia_articles import article_document, article_pairs
 
 SOURCE: Final = record_source(
     name="wiki2019zh",

@@ -10,12 +10,12 @@ from typing import Final
 from pydantic import Field
 
 from sources.fields import default_ids
+from sources.files.reading import byte_splits
+from sources.formats.tab_separated import RowBlock, read_rows
 from sources.languages import is_language, language_code
-from sources.reading import byte_splits
 from sources.records import RecordSettings, chosen_kinds
 from sources.schema import make_pairs
 from sources.source import Extracted, Source, SourceError, Split, extracted
-from sources.tab_separated import RowBlock, read_rows
 
 NAME: Final = "wiki_atomic_edits"
 KINDS: Final = ("edit",)

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from sources.formats.text_records import text_record
 from sources.record_formats import BadText, Format, Record, TextFormat
 from sources.records import Layout, RawDocument, RawPair, RecordSettings, record_source
-from sources.text_records import text_record
-from sources.wikipedia_articles import article_document, article_pairs
-from sources.wikitext import unescape_entities
+from sources.wiki.wikipedia_articles import article_document, article_pairs
+from sources.wiki.wikitext import unescape_entities
 
 # A title stands in its attribute as it is, quotes and all.
 _START: Final = re.compile(r'<doc id="([^"\n]*)"(?: revid="[^"\n]*")? url="([^"\n]*)" title="([^\n]*)">[ \t\r]*\n')

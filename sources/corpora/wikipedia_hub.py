@@ -6,9 +6,9 @@ Pairs: (title, text). The texts keep their headings as bare lines, which cannot 
 
 from typing import Final
 
-from sources.path_language import language_of_path
+from sources.families.path_language import language_of_path
 from sources.records import Layout, record_source
-from sources.wikipedia_articles import article_document, article_pairs
+from sources.wiki.wikipedia_articles import article_document, article_pairs
 
 SOURCE: Final = record_source(
     name="wikipedia_hub",

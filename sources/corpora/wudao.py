@@ -7,7 +7,7 @@ the files do not mark sub-titles, so there are none here.
 from collections.abc import Iterator
 from typing import Final
 
-from sources.own_title import without_title
+from sources.families.own_title import without_title
 from sources.record_formats import Record
 from sources.records import Layout, RawDocument, RawPair, RecordSettings, record_id, record_source
 

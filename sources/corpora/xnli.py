@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sources.inference import USUAL_NUMBERS, inference, inference_layouts, relation_of
-from sources.negatives import RawNegative
-from sources.path_language import language_of_path
+from sources.families.inference import USUAL_NUMBERS, inference, inference_layouts, relation_of
+from sources.families.negatives import RawNegative
+from sources.families.path_language import language_of_path
 from sources.record_formats import Format, Record
 from sources.records import BadRecord, Layout, NegativesSettings, RawPair, field_of, record_id, record_source, text_of
 from sources.source import Split

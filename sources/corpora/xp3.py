@@ -6,7 +6,7 @@ The pair is (inputs, targets). The language is the record's, as in xP3x, else th
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sources.path_language import language_of_path
+from sources.families.path_language import language_of_path
 from sources.record_formats import Record
 from sources.records import Layout, RawPair, record_source
 from sources.source import Split

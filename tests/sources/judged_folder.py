@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sources.reading import expand_paths
+from sources.files.reading import expand_paths
 from tests.sources.reading_all import WHOLE, Everything
 
 

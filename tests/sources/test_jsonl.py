@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sources.catalogue import load_source
-from sources.json_array import ArrayReader
-from sources.reading import LongRecord, RecordBlock
+from sources.files.reading import LongRecord, RecordBlock
+from sources.formats.json_array import ArrayReader
 from sources.source import SourceError, Split
 from tests.sources.reading_all import Everything, write
 
@@ -304,7 +304,7 @@ def test_a_long_element_of_an_array_is_quarantined(tmp_path: Path) -> None:
 def test_an_array_in_any_chunks_gives_its_elements(
     tmp_path: Path, values: list[Any], chunk: int, indent: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.reading.CHUNK", chunk)
+    monkeypatch.setattr("sources.files.reading.CHUNK", chunk)
     reader = ArrayReader(str(write(tmp_path / "a.json", json.dumps(values, indent=indent))), 1 << 20)
     found = [json.loads(line) for block in reader if not isinstance(block, LongRecord) for line in block.lines]
     assert found == values

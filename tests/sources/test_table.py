@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sources.catalogue import load_source
-from sources.quoted_rows import QuotedRowReader
-from sources.reading import RecordBlock
+from sources.files.reading import RecordBlock
+from sources.formats.quoted_rows import QuotedRowReader
 from sources.source import SourceError, Split
 from tests.sources.reading_all import Everything, write
 
@@ -143,7 +143,7 @@ def strictly(row: str) -> list[str] | None:
 def test_stray_quotes_or_not_the_rows_are_those_of_pythons_csv(
     tmp_path: Path, pieces: list[str], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.reading.CHUNK", block)
+    monkeypatch.setattr("sources.files.reading.CHUNK", block)
     text = "".join(pieces)
     path = write(tmp_path / "a.csv", text)
     reader = QuotedRowReader(Split(str(path)), ",", block=block)

@@ -307,7 +307,7 @@ def test_any_bytes_as_a_page_are_text_or_quarantine(tmp_path: Path, wikitext: by
 def test_a_later_split_names_the_byte_of_a_bad_page(
     tmp_path: Path, chunk: int, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.reading.CHUNK", chunk)
+    monkeypatch.setattr("sources.files.reading.CHUNK", chunk)
     pages = [
         article(1),
         article(2),
@@ -328,7 +328,7 @@ def test_a_later_split_names_the_byte_of_a_bad_page(
 def test_a_later_split_of_a_multistream_dump_names_the_stream_of_a_bad_page(
     tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.reading.CHUNK", chunk)
+    monkeypatch.setattr("sources.files.reading.CHUNK", chunk)
     parts = [HEAD, article(1), article(2), article(3) + "<page></page>", article(4), article(5) + "<pa", "ge></page>"]
     streams = [bz2.compress(part.encode()) for part in parts]
     path = write(tmp_path / "d.xml.bz2", b"".join(streams))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sources.reading import expand_paths
+from sources.files.reading import expand_paths
 from sources.source import SourceError
 from tests.sources.reading_all import Everything, write
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sources.catalogue import load_source
-from sources.jats_article import parse_articles
+from sources.families.jats_article import parse_articles
 from sources.records import BadRecord
 from sources.source import SourceError
 from tests.sources.reading_all import Everything, write

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sources.reading import expand_paths
+from sources.files.reading import expand_paths
 from sources.source import SourceError
 from tests.sources.reading_all import Everything, write
 

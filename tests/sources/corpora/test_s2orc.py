@@ -66,9 +66,9 @@ def test_titles_abstracts_and_what_is_cited_become_pairs_over_files(tmp_path: Pa
 
 
 def test_the_join_finds_every_citation_that_a_search_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.partitions.PART_BYTES", 3000)
-    monkeypatch.setattr("sources.citations.BUFFER_BYTES", 2000)
-    monkeypatch.setattr("sources.citations.ROWS", 7)
+    monkeypatch.setattr("sources.files.partitions.PART_BYTES", 3000)
+    monkeypatch.setattr("sources.families.citations.BUFFER_BYTES", 2000)
+    monkeypatch.setattr("sources.families.citations.ROWS", 7)
     chance = random.Random(4)
     cites = {number: [chance.randrange(1, 260) for _ in range(chance.randrange(9))] for number in range(1, 201)}
     papers = [paper(number, cites[number], abstract=None if number % 3 else "x") for number in cites]

@@ -226,8 +226,8 @@ def test_ids_and_addresses_come_from_the_site(path: str, given: str | None, docu
 
 
 def test_threads_are_joined_over_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.partitions.PART_BYTES", 1000)
-    monkeypatch.setattr("sources.partitions.BUFFER_BYTES", 2000)
+    monkeypatch.setattr("sources.files.partitions.PART_BYTES", 1000)
+    monkeypatch.setattr("sources.files.partitions.BUFFER_BYTES", 2000)
     questions = [question(n, f"T{n}", f"B{n}") for n in range(1, 201)]
     answers = [answer(1000 + n, n, f"A{n}") for n in range(200, 0, -1)]
     path = site(tmp_path, *questions, *answers)

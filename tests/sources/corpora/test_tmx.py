@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sources.reading import expand_paths
+from sources.files.reading import expand_paths
 from sources.source import SourceError
 from tests.sources.reading_all import Everything, write
 
@@ -144,7 +144,7 @@ def test_members_of_archives_are_read(tmp_path: Path) -> None:
 def test_units_may_be_cut_anywhere_by_the_chunks_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("sources.reading.CHUNK", size)
+    monkeypatch.setattr("sources.files.reading.CHUNK", size)
     long = unit(("en", "x" * 400), ("de", "y"))
     good = unit(("en", "dog"), ("de", "Hund"))
     found = read(tmp_path, good, long, good.replace("</tu>", "</tu  >"), good, max_record_bytes=300)

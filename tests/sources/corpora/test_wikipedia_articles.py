@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sources.records import RecordSettings
-from sources.wikipedia_articles import article_document
+from sources.wiki.wikipedia_articles import article_document
 from tests.sources.reading_all import Everything, write
 
 ARTICLE = {

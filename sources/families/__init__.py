@@ -1,0 +1,1 @@
+"""What corpora of one kind share: aligned texts, question answering, inference, citations."""

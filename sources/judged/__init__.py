@@ -1,0 +1,1 @@
+"""Sets of several files: judgements, queries, a corpus."""

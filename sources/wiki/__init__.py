@@ -1,0 +1,1 @@
+"""Wikitext and the dumps of Wikipedia."""
