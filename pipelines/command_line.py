@@ -192,6 +192,19 @@ def sources(
 
 
 @app.command(rich_help_panel=LOOK_PANEL)
+def languages(
+    directions: Annotated[
+        bool, typer.Option("--directions", help="the pairs of languages that NLLB has bitexts of")
+    ] = False,
+) -> None:
+    """List the languages of the corpora that M3-Embedding used, or the directions between them: one a line."""
+    from sources.language_list import corpus_languages, nllb_directions
+
+    lines = [f"{first} {second}" for first, second in nllb_directions()] if directions else corpus_languages()
+    typer.echo("\n".join(lines))
+
+
+@app.command(rich_help_panel=LOOK_PANEL)
 def doctor() -> None:
     """Say what is installed, what the machine has, what is missing and how to get it."""
     from pipelines.doctor import examine, print_findings

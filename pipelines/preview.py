@@ -19,6 +19,7 @@ from sources.packaged import resolve_package_path
 SHOWN_CHARACTERS = 160
 READ_AT_ONCE = 4 * 2**20
 READ_AT_MOST = 256 * 2**20
+WINDOW_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def preview_pairs(source: str, paths: Sequence[str], settings: dict[str, Any], r
         SourceError: no such source or file, or a file that is not what the source reads.
     """
     adapter = load_source(source)
+    if "window_bytes" in adapter.Settings.model_fields:  # or the first pairs would wait for negatives that come late
+        settings = {"window_bytes": WINDOW_BYTES} | settings
     try:
         checked = adapter.Settings.model_validate(settings)
     except ValidationError as error:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.command_line import app
+from pipelines.preview import preview_pairs
 from pipelines.sources_page import with_new_table
 from sources import catalogue
 from sources.source import SourceError, Split
@@ -35,6 +36,24 @@ def test_all_about_one_source_names_its_settings() -> None:
     listed = CliRunner().invoke(app, ["sources", "--json"])
     names = [json.loads(line)["name"] for line in listed.output.splitlines()]
     assert names == catalogue.source_names()
+
+
+def test_the_languages_and_directions_are_listed() -> None:
+    listed = CliRunner().invoke(app, ["languages"]).output.split()
+    assert {"eng_Latn", "zho_Hans", "swh_Latn"} <= set(listed)
+    assert len(listed) >= 194
+    directions = CliRunner().invoke(app, ["languages", "--directions"]).output.splitlines()
+    assert "ces_Latn ukr_Cyrl" in directions
+    assert len(directions) >= 2655
+
+
+def test_a_preview_does_not_wait_for_negatives_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.preview.READ_AT_MOST", 8 << 20)
+    row = {"gold_label": "entailment", "sentence2": "It is a mill. " * 30}
+    lines = (json.dumps(row | {"sentence1": f"Premise number {number}. " * 20}) for number in range(20_000))
+    file = write(tmp_path / "snli_1.0_train.jsonl", "\n".join(lines))
+    found = preview_pairs("snli", [str(file)], {}, rows=5)
+    assert len(found.pairs) == 5
 
 
 @pytest.fixture
