@@ -51,8 +51,8 @@ def test_a_preview_does_not_wait_for_negatives_that_come_late(tmp_path: Path, mo
     monkeypatch.setattr("pipelines.preview.READ_AT_MOST", 8 << 20)
     row = {"gold_label": "entailment", "sentence2": "It is a mill. " * 30}
     lines = (json.dumps(row | {"sentence1": f"Premise number {number}. " * 20}) for number in range(20_000))
-    file = write(tmp_path / "snli_1.0_train.jsonl", "\n".join(lines))
-    found = preview_pairs("snli", [str(file)], {}, rows=5)
+    file = write(tmp_path / "multinli_1.0_train.jsonl", "\n".join(lines))
+    found = preview_pairs("multi_nli", [str(file)], {}, rows=5)
     assert len(found.pairs) == 5
 
 
