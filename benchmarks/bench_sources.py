@@ -8,9 +8,13 @@ after one that warms up. `--show` prints pairs of each source to be read by eye,
 """
 
 import argparse
+import re
 import statistics
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +107,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each source")
     parser.add_argument("--show", type=int, default=0, help="pairs of each source to print")
     parser.add_argument("--bad", type=int, default=0, help="rejects and quarantined records of each source to print")
+    parser.add_argument(
+        "--grow", type=int, default=0, help="repeat the records of JSON lines up to so many MB, for speed"
+    )
     arguments = parser.parse_args()
     console = Console()
     table = Table("source", "MB", "records", "pairs", "pairs/s", "MB/s", "rejects", "quarantined", title="one process")
@@ -113,7 +120,8 @@ def main() -> None:
         source, settings = load_source(corpus.source), load_source(corpus.source).Settings(**corpus.settings)
         try:
             files = source.gather(expand_paths([str(arguments.data / path) for path in corpus.paths]), settings)
-            table.add_row(corpus.source, *measured(source, settings, files, arguments.runs))
+            with grown(files, arguments.grow) as files:
+                table.add_row(corpus.source, *measured(source, settings, files, arguments.runs))
             if arguments.show or arguments.bad:
                 show(console, source, settings, files, arguments.show, arguments.bad)
         except SourceError as error:
@@ -124,6 +132,23 @@ def main() -> None:
     if not arguments.only:
         covered = {corpus.source for corpus in CORPORA}
         console.print("without real data: " + ", ".join(name for name in source_names() if name not in covered))
+
+
+@contextmanager
+def grown(files: list[InputFile], megabytes: int) -> Iterator[list[InputFile]]:
+    """The files; where megabytes are asked for, one plain file of the records of all that hold JSON lines, over and over."""
+    lines = [file for file in files if re.search(r"\.jsonl?(\.gz)?$", file.path) and not file.companions]
+    if not megabytes or not lines:
+        yield files
+        return
+    records = b"".join(chunk.rstrip(b"\n") + b"\n" for file in lines for chunk in [b"".join(ByteStream(file.path))])
+    with tempfile.TemporaryDirectory(prefix="pairmill-bench-") as folder:
+        name = Path(lines[0].path.rpartition("!/")[2]).name.removesuffix(".gz")
+        copy = Path(folder) / name
+        with copy.open("wb") as stream:
+            for _ in range(-(-megabytes * 10**6 // max(1, len(records)))):
+                stream.write(records)
+        yield [InputFile(str(copy))]
 
 
 def measured(source: Source, settings: SourceSettings, files: list[InputFile], runs: int) -> tuple[str, ...]:

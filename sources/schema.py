@@ -119,7 +119,6 @@ _SPACE: Final = (
     "\\x{9}-\\x{d}\\x{1c}-\\x{1f}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}-\\x{2029}"
     "\\x{202f}\\x{205f}\\x{3000}"
 )
-_SPACES: Final = f" *[{_SPACE}][{_SPACE} ]*|  +"  # each run of white space that is not one plain space already
 # Latin, Greek, Cyrillic, Arabic letters, punctuation, kana, Chinese, Hangul: characters that NFC leaves alone among themselves.
 _PLAIN: Final = (
     "\\x{0}-\\x{2ff}\\x{388}-\\x{38a}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3ff}\\x{400}-\\x{482}\\x{48a}-\\x{52f}"
@@ -153,16 +152,13 @@ def _untidy_and_strange(texts: pa.Array) -> tuple[Rows, Rows]:
         texts = texts.fill_null("")
     flags = np.zeros(len(texts), np.uint8)
     if len(texts):
-        _, bounds, data = texts.buffers()
-        bounds = np.frombuffer(bounds, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-        data = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-        classify_texts(bounds, data, _character_classes(), flags)
+        classify_texts(*_bounds_and_bytes(texts), _character_classes(), flags)
     return flags & UNTIDY > 0, flags & STRANGE > 0
 
 
 @cache
 def _character_classes() -> npt.NDArray[np.uint8]:
-    from sources.untidy_text import CODES, STRANGE, UNTIDY
+    from sources.untidy_text import CODES, REMOVED, STRANGE, UNTIDY
 
     codes = [code for code in range(CODES) if not 0xD800 <= code <= 0xDFFF]
     characters = pa.array([chr(code) for code in codes], pa.string())
@@ -172,15 +168,28 @@ def _character_classes() -> npt.NDArray[np.uint8]:
         return found
 
     classes = np.full(CODES, STRANGE, np.uint8)
-    classes[codes] = UNTIDY * matches(f"{_NO_TEXT}|[{_SPACE}]") + STRANGE * matches(f"[^{_PLAIN}]")
+    classes[codes] = (
+        UNTIDY * matches(f"{_NO_TEXT}|[{_SPACE}]") + REMOVED * matches(_NO_TEXT) + STRANGE * matches(f"[^{_PLAIN}]")
+    )
     return classes
 
 
 def _rewrite(texts: pa.Array) -> pa.Array:
-    texts = pc.replace_substring_regex(texts, pattern=_NO_TEXT, replacement="")
-    texts = _compose(texts)
-    texts = pc.replace_substring_regex(texts, pattern=_SPACES, replacement=" ")
-    return pc.utf8_trim(texts, characters=" ")
+    """Texts without nulls, tidied and then composed: composing makes no white space and needs none."""
+    from sources.untidy_text import tidy_texts
+
+    bounds, data = _bounds_and_bytes(texts)
+    tidy_bounds = np.zeros(len(bounds), np.int32)
+    tidy = np.empty(bounds[-1] - bounds[0], np.uint8)
+    tidy_texts(bounds, data, _character_classes(), tidy_bounds, tidy)
+    used = pa.py_buffer(tidy[: tidy_bounds[-1]])
+    return _compose(pa.StringArray.from_buffers(len(texts), pa.py_buffer(tidy_bounds), used))
+
+
+def _bounds_and_bytes(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    _, bounds, data = texts.buffers()
+    bounds = np.frombuffer(bounds, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return bounds, np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
 def _compose(texts: pa.Array) -> pa.Array:
