@@ -137,8 +137,9 @@ def normalise_text(texts: pa.Array) -> pa.Array:
     loose = _loose(texts, strange)
     if not (untidy | loose).any():
         return texts
-    dirty = pa.array(untidy | loose)
-    return pc.replace_with_mask(texts, dirty, _rewrite(texts.filter(dirty)))
+    rows = untidy | loose
+    dirty = pa.array(rows)
+    return pc.replace_with_mask(texts, dirty, _rewrite(texts.filter(dirty), strange[rows]))
 
 
 Rows = npt.NDArray[np.bool_]
@@ -174,7 +175,7 @@ def _character_classes() -> npt.NDArray[np.uint8]:
     return classes
 
 
-def _rewrite(texts: pa.Array) -> pa.Array:
+def _rewrite(texts: pa.Array, strange: Rows) -> pa.Array:
     """Texts without nulls, tidied and then composed: composing makes no white space and needs none."""
     from sources.untidy_text import tidy_texts
 
@@ -183,7 +184,7 @@ def _rewrite(texts: pa.Array) -> pa.Array:
     tidy = np.empty(bounds[-1] - bounds[0], np.uint8)
     tidy_texts(bounds, data, _character_classes(), tidy_bounds, tidy)
     used = pa.py_buffer(tidy[: tidy_bounds[-1]])
-    return _compose(pa.StringArray.from_buffers(len(texts), pa.py_buffer(tidy_bounds), used))
+    return _compose(pa.StringArray.from_buffers(len(texts), pa.py_buffer(tidy_bounds), used), strange)
 
 
 def _bounds_and_bytes(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -192,9 +193,9 @@ def _bounds_and_bytes(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArr
     return bounds, np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
-def _compose(texts: pa.Array) -> pa.Array:
+def _compose(texts: pa.Array, strange: Rows) -> pa.Array:
     """NFC by the standard library: Arrow's utf8_normalize(form="NFC") takes apart and does not compose (pyarrow 25)."""
-    loose = _loose(texts, _untidy_and_strange(texts)[1])
+    loose = _loose(texts, strange)
     if not loose.any():
         return texts
     composed = [unicodedata.normalize("NFC", text) for text in texts.filter(pa.array(loose)).to_pylist()]
