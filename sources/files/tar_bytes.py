@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from sources.files.archive_member import LARGEST_RATIO, SAFE_SIZE, open_stored_file
 from sources.files.decompression import DecompressedBytes, Decompressor, Fault
@@ -20,23 +20,23 @@ MOST_STATES: Final = 512  # of about 40 kB each
 MOST_IDLE: Final = 2  # cursors kept for whoever goes on
 
 
-class Cursor:
+class Cursor(Protocol):
     """A place in the bytes of a tar, moving on only."""
 
     fault: Fault | None = None
-    place = 0
+    place: int = 0
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; fewer only where `fault` says why, or at the end."""
-        raise NotImplementedError
+        ...
 
     def skip_to(self, place: int) -> None:
         """Go on to a place further on, or to the end where that comes first."""
-        raise NotImplementedError
+        ...
 
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        ...
 
 
 class _PlainCursor(Cursor):
