@@ -114,8 +114,16 @@ def run(
 
 
 @app.command(rich_help_panel=RUN_PANEL)
-def status(run_folder: RunFolderArgument) -> None:
-    """Show what of a run is finished, and its funnel."""
+def status(
+    run_folder: RunFolderArgument,
+    languages: Annotated[
+        int, typer.Option(min=0, help="of sources of several languages, how many languages to show; 0: none")
+    ] = 5,
+) -> None:
+    """Show what of a run is finished, and its funnel by source, language and reason.
+
+    [bold]pairmill rejects RUN --reason NAME[/] shows pairs that a reason dropped.
+    """
     from pipelines.display import duration, funnel_table
     from pipelines.manifest import read_manifest
     from pipelines.progress import ProgressReader
@@ -137,7 +145,37 @@ def status(run_folder: RunFolderArgument) -> None:
         rows = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out" if manifest.rows_in else ""
         console.print(f"{job:<9} finished {manifest.finished} in {duration(manifest.seconds)}  {rows}", highlight=False)
     if manifests:
-        console.print(funnel_table(manifests))
+        console.print(funnel_table(manifests, languages))
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def rejects(
+    run_folder: RunFolderArgument,
+    job: Annotated[str | None, typer.Option(help="only what this job dropped: filter, dedup ...")] = None,
+    reason: Annotated[str | None, typer.Option(help="only this reason; `pairmill status` lists them")] = None,
+    source: Annotated[str | None, typer.Option(help="only this source, by its label")] = None,
+    language: Annotated[str | None, typer.Option(help="only pairs with a side in this language, e.g. eng_Latn")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="pairs to show of each reason")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table")] = False,
+) -> None:
+    """Show pairs that a run dropped, each with the job and the reason: a random sample, the same on every call."""
+    from pipelines.errors import UserError
+    from pipelines.manifest import read_manifest
+    from pipelines.recipe import load_recipe
+    from pipelines.rejected import Wanted, rejected_json, rejected_samples, rejected_table
+
+    folder = _existing_run(run_folder)
+    jobs = load_recipe(folder.recipe).jobs()
+    if job is not None and job not in jobs:
+        raise UserError(f"This run has no job {job!r}; it has {', '.join(jobs)}.")
+    manifests = [(folder.job(name), read_manifest(folder.job(name))) for name in jobs if job in (None, name)]
+    finished = [(url, manifest) for url, manifest in manifests if manifest is not None]
+    found = rejected_samples(finished, Wanted(reason, source, language), rows)
+    if as_json:
+        for sample in found:
+            typer.echo(rejected_json(sample))
+    else:
+        console.print(rejected_table(found))
 
 
 @app.command(rich_help_panel=RUN_PANEL)

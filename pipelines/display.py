@@ -4,7 +4,7 @@ tables at the end."""
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipelines.launcher import Event
 from pipelines.manifest import Manifest
+from pipelines.report.funnel import FUNNEL_JOBS, frequent_languages
 
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -158,8 +159,9 @@ class JsonLines:
         sys.stdout.flush()
 
 
-def funnel_table(manifests: Sequence[Manifest]) -> Table:
-    """Rows in and out of every job that drops rows, with its main reasons."""
+def funnel_table(manifests: Sequence[Manifest], languages: int = 0) -> Table:
+    """Rows in and out of every job that drops rows, by source and reason; of sources of several languages, the `languages`
+    most frequent ones too."""
     table = Table(title="Funnel", title_justify="left", header_style="bold")
     for column in ("job", "source"):
         table.add_column(column)
@@ -167,17 +169,24 @@ def funnel_table(manifests: Sequence[Manifest]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("dropped, by reason")
     for manifest in manifests:
+        if manifest.job not in FUNNEL_JOBS:
+            continue
         for source, counts in manifest.funnel.items():
-            rows_in = counts.get("in", 0)
-            dropped = {key.removeprefix("drop:"): rows for key, rows in counts.items() if key.startswith("drop:")}
-            if not rows_in or manifest.job not in ("extract", "filter", "dedup", "score", "pack"):
+            if not counts.get("in"):
                 continue
-            reasons = ", ".join(
-                f"{escape(name)} {rows:,}" for name, rows in sorted(dropped.items(), key=lambda item: -item[1])
-            )
-            out = rows_in - sum(dropped.values())
-            table.add_row(manifest.job, escape(source), f"{rows_in:,}", f"{out:,}", f"{out / rows_in:.1%}", reasons)
+            table.add_row(manifest.job, escape(source), *_funnel_figures(counts))
+            for language, of_language in frequent_languages(manifest, source, languages) if languages else ():
+                table.add_row("", f"  {escape(language)}", *_funnel_figures(of_language), style="dim")
     return table
+
+
+def _funnel_figures(counts: Mapping[str, int]) -> tuple[str, str, str, str]:
+    rows_in = counts["in"]
+    dropped = {key.removeprefix("drop:"): rows for key, rows in counts.items() if key.startswith("drop:")}
+    ordered = sorted(dropped.items(), key=lambda item: -item[1])
+    out = rows_in - sum(dropped.values())
+    reasons = ", ".join(f"{escape(name)} {rows:,}" for name, rows in ordered)
+    return f"{rows_in:,}", f"{out:,}", f"{out / rows_in:.1%}", reasons
 
 
 def metrics_table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -150,18 +150,19 @@ def pair_plan(recipe: Recipe, run: RunFolder, job: str, settings: BaseModel, rol
 
 
 def build_manifest(job: Job, version: str, outcome: Outcome, seconds: float) -> Manifest:
-    rows_in, rows_out, dropped, funnel, files = merge_parts(outcome.parts)
+    merged = merge_parts(outcome.parts)
     return Manifest(
         job=job.name,
         pairmill=version,
         fingerprint=job.fingerprint,
         settings=job.plan.settings,
         inputs=job.plan.inputs,
-        rows_in=rows_in,
-        rows_out=rows_out,
-        dropped=dropped,
-        funnel=funnel,
-        files=[*files, *outcome.files],
+        rows_in=merged.rows_in,
+        rows_out=merged.rows_out,
+        dropped=merged.dropped,
+        funnel=merged.funnel,
+        languages=merged.languages,
+        files=[*merged.files, *outcome.files],
         details=outcome.details | {"tasks": len(outcome.parts)},
         seconds=round(seconds, 2),
     )

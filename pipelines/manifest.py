@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,7 +35,8 @@ class Manifest(BaseModel):
     rows_in: int
     rows_out: int
     dropped: dict[str, int]
-    funnel: dict[str, dict[str, int]]
+    funnel: dict[str, dict[str, int]]  # by source
+    languages: dict[str, dict[str, dict[str, int]]] = {}  # by source and language
     files: list[ShardFile]
     details: dict[str, Any] = {}
     seconds: float = 0.0
@@ -62,23 +64,42 @@ def read_manifest(folder: str) -> Manifest | None:
     return Manifest.model_validate(content)
 
 
-def merge_parts(parts: Sequence[Part]) -> tuple[int, int, dict[str, int], dict[str, dict[str, int]], list[ShardFile]]:
-    """Rows in, rows out, dropped by reason, funnel by source and all files of several parts, in task order."""
-    dropped: Counter[str] = Counter()
-    funnel: dict[str, Counter[str]] = {}
-    files: list[ShardFile] = []
-    for part in sorted(parts, key=lambda p: p.task):
-        dropped.update(part.dropped)
-        files.extend(part.files)
-        for source, counts in part.funnel.items():
-            funnel.setdefault(source, Counter()).update(counts)
-    return (
-        sum(p.rows_in for p in parts),
-        sum(p.rows_out for p in parts),
-        dict(sorted(dropped.items())),
-        {source: dict(sorted(counts.items())) for source, counts in sorted(funnel.items())},
-        files,
+@dataclass(frozen=True)
+class Merged:
+    """What several parts hold together."""
+
+    rows_in: int
+    rows_out: int
+    dropped: dict[str, int]
+    funnel: dict[str, dict[str, int]]
+    languages: dict[str, dict[str, dict[str, int]]]
+    files: list[ShardFile]
+
+
+def merge_parts(parts: Sequence[Part]) -> Merged:
+    """The sums of several parts, and their files in the order of the tasks."""
+    ordered = sorted(parts, key=lambda part: part.task)
+    sources = sorted({source for part in ordered for source in part.languages})
+    return Merged(
+        rows_in=sum(part.rows_in for part in ordered),
+        rows_out=sum(part.rows_out for part in ordered),
+        dropped=_sums([part.dropped for part in ordered]),
+        funnel=_sums_by_key([part.funnel for part in ordered]),
+        languages={source: _sums_by_key([part.languages.get(source, {}) for part in ordered]) for source in sources},
+        files=[file for part in ordered for file in part.files],
     )
+
+
+def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
+
+
+def _sums_by_key(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    keys = sorted({key for each in counts for key in each})
+    return {key: _sums([each.get(key, {}) for each in counts]) for key in keys}
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:

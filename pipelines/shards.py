@@ -27,6 +27,8 @@ ROWS_PER_GROUP: Final = 8192
 REJECTS: Final = "rejects"
 QUARANTINE: Final = "quarantine"
 
+_BETWEEN: Final = "\x00"  # between the columns that rows are counted by
+
 
 class ShardFile(BaseModel):
     """One file of a job: `role` says what rows it holds (pairs, rejects, documents ...), `path` is below the job's folder."""
@@ -142,35 +144,60 @@ class Part(BaseModel):
     rows_out: int
     dropped: dict[str, int]
     funnel: dict[str, dict[str, int]] = {}  # source -> {"in", "out", "drop:REASON"}
+    languages: dict[str, dict[str, dict[str, int]]] = {}  # source -> language or direction -> the same counts
     details: dict[str, Any] = {}
 
 
 @dataclass
 class Tally:
-    """Counts rows in, out and dropped, by source, while a task runs."""
+    """Counts rows in, out and dropped, by source and language, while a task runs."""
 
-    funnel: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
 
-    def add(self, source: pa.Array, outcome: str) -> None:
-        """Count the rows of a `source` column under one outcome: "in", "out" or "drop:REASON"."""
-        for entry in pc.value_counts(source).to_pylist():
-            self.funnel.setdefault(entry["values"], Counter())[outcome] += entry["counts"]
+    def add(self, rows: pa.RecordBatch, outcome: str) -> None:
+        """Count rows with the columns source, query_lang and positive_lang under one outcome: "in", "out" or "drop:REASON".
+
+        The language is that of both sides ("eng_Latn"), or a direction ("eng_Latn-deu_Latn").
+        """
+        columns = [rows[name] for name in ("source", "query_lang", "positive_lang")]
+        keys = pc.binary_join_element_wise(*columns, _BETWEEN)
+        for entry in pc.value_counts(keys).to_pylist():
+            source, query_lang, positive_lang = entry["values"].rsplit(_BETWEEN, 2)
+            language = query_lang if query_lang == positive_lang else f"{query_lang}-{positive_lang}"
+            self.counts.setdefault((source, language), Counter())[outcome] += entry["counts"]
 
     def add_rejects(self, rejects: pa.RecordBatch) -> None:
+        """Count the rows of a REJECT batch under their reasons."""
         for reason in pc.unique(rejects["reason"]).to_pylist():
-            self.add(rejects["source"].filter(pc.equal(rejects["reason"], reason)), f"drop:{reason}")
+            self.add(rejects.filter(pc.equal(rejects["reason"], reason)), f"drop:{reason}")
 
     def total(self, outcome: str) -> int:
-        return sum(counts[outcome] for counts in self.funnel.values())
+        return sum(counts[outcome] for counts in self.counts.values())
 
     @property
     def dropped(self) -> dict[str, int]:
         total: Counter[str] = Counter()
-        for counts in self.funnel.values():
+        for counts in self.counts.values():
             for outcome, rows in counts.items():
                 if outcome.startswith("drop:"):
                     total[outcome.removeprefix("drop:")] += rows
         return dict(sorted(total.items()))
+
+    @property
+    def funnel(self) -> dict[str, dict[str, int]]:
+        """The counts by source."""
+        by_source: dict[str, Counter[str]] = {}
+        for (source, _), counts in self.counts.items():
+            by_source.setdefault(source, Counter()).update(counts)
+        return {source: dict(sorted(counts.items())) for source, counts in sorted(by_source.items())}
+
+    @property
+    def languages(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The counts by source and language."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for (source, language), counts in sorted(self.counts.items()):
+            found.setdefault(source, {})[language] = dict(sorted(counts.items()))
+        return found
 
 
 def commit_part(
@@ -193,7 +220,8 @@ def commit_part(
         rows_in=rows_in,
         rows_out=rows_in - sum(dropped.values()),
         dropped=dropped,
-        funnel={source: dict(sorted(counts.items())) for source, counts in sorted(tally.funnel.items())},
+        funnel=tally.funnel,
+        languages=tally.languages,
         details=dict(details or {}),
     )
     storage.write_json(storage.join(folder, PARTS, f"{task}.json"), part.model_dump())

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 KINDS: Final = (
     "title_body",
@@ -71,8 +71,15 @@ PAIR: Final = pa.schema(
         pa.field("label", pa.float32()),
         pa.field("symmetric", pa.bool_(), nullable=False),
         pa.field("scores", SCORES),
+        # From dedup on: the cluster of near-duplicates that a text is in, and how many of dedup's input rows have a text of it.
+        pa.field("query_cluster_id", pa.binary(16)),
+        pa.field("positive_cluster_id", pa.binary(16)),
+        pa.field("query_cluster_size", pa.int32()),
+        pa.field("positive_cluster_size", pa.int32()),
     ]
 )
+
+CLUSTERS: Final = tuple(PAIR)[-4:]  # null until dedup fills them
 
 DOCUMENT: Final = pa.schema(
     [
@@ -95,7 +102,8 @@ PASSAGE: Final = pa.schema(
         pa.field("passage_id", pa.binary(16), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("document_id", pa.string(), nullable=False),
-        pa.field("cluster_id", pa.binary(16), nullable=False),
+        pa.field("cluster_id", pa.binary(16), nullable=False),  # positive_cluster_id of its pairs
+        pa.field("cluster_size", pa.int32()),
     ]
 )
 
@@ -334,6 +342,7 @@ def make_pairs(
             _column(label, pa.float32(), rows),
             _column(symmetric, pa.bool_(), rows),
             pa.nulls(rows, SCORES) if scores is None else _column(scores, SCORES, rows),
+            *(pa.nulls(rows, field.type) for field in CLUSTERS),
         ],
         schema=PAIR,
     )

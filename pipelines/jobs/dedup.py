@@ -30,7 +30,7 @@ from pipelines.runner import Load, run_pipeline, spill_folder
 from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches, read_part
 from sources import schema
 
-VERSION = 1
+VERSION = 2
 PASSAGES: Final = "passages"
 ROWS_PER_PARTITION: Final = 1_000_000  # about 120 MB of signatures
 
@@ -299,8 +299,8 @@ def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgre
             held_out = divide(kept)
             first, last = np.searchsorted(owners, [row, row + batch.num_rows])
             owning = batch.take(pa.array(owners[first:last] - row))
-            tally.add(batch["source"], "in")
-            tally.add(kept["source"], "out")
+            tally.add(batch, "in")
+            tally.add(kept, "out")
             tally.add_rejects(rejects)
             shards.write(PAIRS, kept.filter(pc.invert(held_out)))
             shards.write(HELD_OUT, kept.filter(held_out))
@@ -320,5 +320,5 @@ def _scatter(rows: np.ndarray[Any, Any], values: pa.Array, length: int) -> pa.Ar
 
 def _passages(owning: pa.RecordBatch) -> pa.RecordBatch:
     text = owning["positive"]
-    columns = [schema.text_ids(text), text, owning["document_id"], dedup_key(text)]
+    columns = [schema.text_ids(text), text, owning["document_id"], dedup_key(text), pa.nulls(len(text), pa.int32())]
     return pa.RecordBatch.from_arrays(columns, schema=schema.PASSAGE)

@@ -196,8 +196,8 @@ def write_split(folder: str, task: Any, progress: TaskProgress) -> Part:
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards:
         for extracted in source.read(split, settings):
             for pairs in (extracted.pairs, extracted.rejects):
-                tally.add(pairs["source"], "in")
-            tally.add(extracted.pairs["source"], "out")
+                tally.add(pairs, "in")
+            tally.add(extracted.pairs, "out")
             tally.add_rejects(extracted.rejects)
             shards.write(PAIRS, extracted.pairs)
             shards.write(REJECTS, extracted.rejects)

@@ -74,9 +74,10 @@ def write_filtered(folder: str, settings: FilterSettings, task: Any, progress: T
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards:
         for batch, measured in with_measurements(folder, task.name, measuring, url, columns, measure_pairs):
             reason = decide(measured, settings, batch["kind"], batch["query_lang"], batch["positive_lang"])
-            kept, rejects = schema.split_rejects(record_languages(batch, measured), reason)
-            tally.add(batch["source"], "in")
-            tally.add(kept["source"], "out")
+            judged = record_languages(batch, measured)
+            kept, rejects = schema.split_rejects(judged, reason)
+            tally.add(judged, "in")
+            tally.add(kept, "out")
             tally.add_rejects(rejects)
             shards.write(PAIRS, kept)
             shards.write(REJECTS, rejects)

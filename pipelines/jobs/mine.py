@@ -297,8 +297,8 @@ def write_mined(
         for batch in read_batches(task.payload):
             mined, not_read, excluded = mine_batch(batch, files, settings, seed)
             shards.write(MINED, mined)
-            tally.add(batch["source"], "in")
-            tally.add(batch["source"], "out")
+            tally.add(batch, "in")
+            tally.add(batch, "out")
             lengths = pc.list_value_length(mined["negative_rows"]).to_numpy()
             counts["queries"] += batch.num_rows - not_read
             counts["not_read"] += not_read

@@ -178,8 +178,8 @@ def write_pairs(
             if settings.export_flagembedding:
                 export.write(batch, mined, _column(texts, "text"))
             curated += batch.num_rows - batch["negatives"].null_count
-            tally.add(batch["source"], "in")
-            tally.add(trained["source"], "out")
+            tally.add(batch, "in")
+            tally.add(trained, "out")
             tally.add_rejects(rejects)
             tokens += pc.sum(queries.lengths).as_py() or 0
             rows += batch.num_rows

@@ -1,5 +1,6 @@
-"""The funnel: rows in, out and dropped, by job, source and reason, from the manifests alone."""
+"""The funnel: rows in, out and dropped, by job, source, language and reason, from the manifests alone."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from pipelines.report.charts import Segment, segments
 from pipelines.report.finished_run import FinishedRun
 
 FUNNEL_JOBS: Final = ("extract", "filter", "dedup", "score", "pack")  # mine drops no pair
+LANGUAGES_SHOWN: Final = 12
 _DROP: Final = "drop:"
 
 # Of sources.schema.make_pairs, which extract and every source adapter go through.
@@ -40,6 +42,15 @@ class Row:
     rows_out: int
     dropped: list[tuple[Reason, int]]
     bar: list[Segment]
+
+
+@dataclass(frozen=True)
+class LanguageRow:
+    """One language or direction of one source in one job."""
+
+    job: str
+    language: str
+    row: Row
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,34 @@ def stages(finished: FinishedRun, all_reasons: list[Reason]) -> list[Stage]:
     return [
         _stage(finished, manifest, following[number], all_reasons, widest) for number, manifest in enumerate(manifests)
     ]
+
+
+def by_language(finished: FinishedRun, all_reasons: list[Reason]) -> list[LanguageRow]:
+    """The most frequent languages of each source in each job that drops rows, the others summed up; sources of one
+    language are left out."""
+    rows = []
+    for manifest in (finished.manifests[job] for job in FUNNEL_JOBS if job in finished.manifests):
+        of_job = {reason.name: reason for reason in all_reasons if reason.job == manifest.job}
+        for source in manifest.languages if of_job else ():
+            for language, counts in frequent_languages(manifest, source, LANGUAGES_SHOWN):
+                rows.append(LanguageRow(manifest.job, language, _row(source, counts, of_job)))
+    return rows
+
+
+def frequent_languages(manifest: Manifest, source: str, shown: int) -> list[tuple[str, Mapping[str, int]]]:
+    """(language, counts) of a source of several languages, the most frequent first; those beyond `shown` as one row."""
+    languages = {language: counts for language, counts in manifest.languages[source].items() if counts.get("in")}
+    if len(languages) < 2:
+        return []
+    ordered = sorted(languages.items(), key=lambda item: (-item[1]["in"], item[0]))
+    found: list[tuple[str, Mapping[str, int]]] = [*ordered[:shown]]
+    rest = ordered[shown:]
+    if rest:
+        total: Counter[str] = Counter()
+        for _, counts in rest:
+            total.update(counts)
+        found.append((f"{len(rest)} more", total))
+    return found
 
 
 def _stage(

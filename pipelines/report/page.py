@@ -69,6 +69,7 @@ def render(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda 
         "finished": finished,
         "totals": totals(finished),
         "stages": funnel.stages(finished, reasons),
+        "by_language": funnel.by_language(finished, reasons),
         "reasons": reasons,
         "reasons_with_samples": {found.reason.anchor for found in dropped},
         "quarantined": samples.quarantined(finished),

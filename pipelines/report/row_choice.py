@@ -37,12 +37,12 @@ class SmallestIds:
         self._held: dict[str, list[Place]] = {}
 
     def add(self, url: str, first_row: int, pair_id: pa.Array, stratum: pa.Array) -> None:
-        """Take in the rows from `first_row` of the shard at `url`: binary(16)[rows] ids, string[rows] strata."""
+        """Take in the rows from `first_row` of the shard at `url`: binary(16)[rows] ids, string[rows] strata, null: not this row."""
         if not self._each:
             return
         halves = np.frombuffer(pair_id.buffers()[1], ">u8").reshape(-1, 2)[pair_id.offset :][: len(pair_id), 0]
         names = stratum.dictionary_encode()
-        codes = names.indices.to_numpy()
+        codes = names.indices.fill_null(-1).to_numpy()
         for code, name in enumerate(names.dictionary.to_pylist()):
             held = self._held.get(name, [])
             rows = np.flatnonzero(codes == code)

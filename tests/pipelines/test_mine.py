@@ -46,7 +46,7 @@ def mined(tmp_path, monkeypatch):
     with ShardWriter(str(tmp_path), "pairs", "a", PAIR) as writer:
         writer.write(pairs)
     texts = pa.array([row[2] for row in ROWS])
-    passages = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), dedup_key(texts)]
+    passages = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), dedup_key(texts), [1] * len(ROWS)]
     with ShardWriter(str(tmp_path), PASSAGES, "a", PASSAGE) as writer:
         writer.write(pa.RecordBatch.from_arrays(passages, schema=PASSAGE))
     np.save(tmp_path / "a.npy", np.array([row[3] for row in ROWS], np.float32))

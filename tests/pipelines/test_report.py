@@ -67,7 +67,7 @@ def pairs(queries, source="forum", **columns):
         "label": [None] * rows,
         "symmetric": [False] * rows,
         "scores": [None] * rows,
-    } | columns
+    } | {field.name: [None] * rows for field in schema.CLUSTERS} | columns
     return pa.RecordBatch.from_pydict(given_columns, schema=schema.PAIR)
 
 
@@ -94,24 +94,28 @@ class RunMaker:
         for role, batch, *name in shards:
             files.append(self.shard(job, role, batch, *name))
             if role in ("pairs", "held_out", "mined", "rejects") and "source" in batch.schema.names:
-                tally.add(batch["source"], "in")
+                if "query_lang" not in batch.schema.names:
+                    english = pa.array(["eng_Latn"] * batch.num_rows)
+                    batch = batch.append_column("query_lang", english).append_column("positive_lang", english)
+                tally.add(batch, "in")
                 if role == "rejects":
                     tally.add_rejects(batch)
                 else:
-                    tally.add(batch["source"], "out")
+                    tally.add(batch, "out")
         part = commit_part(self.run.job(job), "000", "f", files, tally, ["pairs", "held_out", "mined"])
-        rows_in, rows_out, dropped, funnel, merged = merge_parts([part])
+        merged = merge_parts([part])
         manifest = Manifest(
             job=job,
             pairmill="0.0.1",
             fingerprint=f"{job}-fingerprint",
             settings=settings or {},
             inputs=list(inputs),
-            rows_in=rows_in,
-            rows_out=rows_out,
-            dropped=dropped,
-            funnel=funnel,
-            files=merged,
+            rows_in=merged.rows_in,
+            rows_out=merged.rows_out,
+            dropped=merged.dropped,
+            funnel=merged.funnel,
+            languages=merged.languages,
+            files=merged.files,
             details=details,
             seconds=seconds,
         )
@@ -156,6 +160,7 @@ def whole_run(folder, words=lambda text: text):
             "text": [words(f"passage {n}") for n in range(6)],
             "document_id": ["d"] * 6,
             "cluster_id": [bytes(16)] * 6,
+            "cluster_size": [1] * 6,
         },
         schema=schema.PASSAGE,
     )
