@@ -94,14 +94,12 @@ class RunMaker:
         for role, batch, *name in shards:
             files.append(self.shard(job, role, batch, *name))
             if role in ("pairs", "held_out", "mined", "rejects") and "source" in batch.schema.names:
-                if "query_lang" not in batch.schema.names:
-                    english = pa.array(["eng_Latn"] * batch.num_rows)
-                    batch = batch.append_column("query_lang", english).append_column("positive_lang", english)
-                tally.add(batch, "in")
+                rows = with_languages(batch)
+                tally.add(rows, "in")
                 if role == "rejects":
-                    tally.add_rejects(batch)
+                    tally.add_rejects(rows)
                 else:
-                    tally.add(batch, "out")
+                    tally.add(rows, "out")
         part = commit_part(self.run.job(job), "000", "f", files, tally, ["pairs", "held_out", "mined"])
         merged = merge_parts([part])
         manifest = Manifest(
@@ -123,6 +121,13 @@ class RunMaker:
 
     def page(self):
         return Path(report.write_report(self.recipe, self.run)).read_bytes().decode()
+
+
+def with_languages(batch):
+    if "query_lang" in batch.schema.names:
+        return batch
+    english = pa.array(["eng_Latn"] * batch.num_rows)
+    return batch.append_column("query_lang", english).append_column("positive_lang", english)
 
 
 def whole_run(folder, words=lambda text: text):
