@@ -1,0 +1,162 @@
+import json
+import multiprocessing
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sources.schema import text_id
+from trainer import embedding_store
+from trainer.embedding_store import EmbeddingStore, EmbeddingStoreError, embed, text_keys
+
+DIMENSION = 8
+MODEL = {"model": "abc", "prompt": ""}
+
+
+class CountingEncoder:
+    """Stands for an encoder: a text's vector follows from its hash; keeps what it was asked for."""
+
+    def __init__(self, scale=1.0):
+        self.asked, self.scale = [], scale
+        self.settings = type("Settings", (), {"model": "counting"})()
+
+    def encode(self, texts, role):
+        self.asked += texts.to_pylist()
+        raw = [np.frombuffer(text_id(text)[:DIMENSION], np.uint8) for text in texts.to_pylist()]
+        return np.array(raw, np.float32).reshape(-1, DIMENSION) / 255 * self.scale
+
+
+def expected(texts):
+    return CountingEncoder().encode(pa.array(texts, pa.string()), "passage").astype(np.float16)
+
+
+@pytest.fixture
+def space(tmp_path):
+    return EmbeddingStore(tmp_path).space(MODEL, DIMENSION)
+
+
+def test_a_second_call_encodes_only_the_new_texts(space):
+    encoder = CountingEncoder()
+    first = embed(encoder, "passage", pa.array(["a", "b", "a"]), space.reader(), space)
+    assert encoder.asked == ["a", "b"]
+    second = embed(encoder, "passage", pa.array(["c", "b", "a"]), space.reader(), space)
+    assert encoder.asked == ["a", "b", "c"]
+    np.testing.assert_array_equal(first, expected(["a", "b", "a"]))
+    np.testing.assert_array_equal(second, expected(["c", "b", "a"]))
+    assert second.dtype == np.float16
+
+
+def test_a_reader_does_not_see_segments_that_came_after_it(space):
+    reader = space.reader()
+    embed(CountingEncoder(), "passage", pa.array(["a"]), reader, space)
+    again = CountingEncoder()
+    embed(again, "passage", pa.array(["a"]), reader, space)
+    assert again.asked == ["a"]
+    assert len(space.segments()) == 1  # the same content has the same name
+    names = space.reader().names
+    space.add(text_keys(pa.array(["z"])), expected(["z"]))
+    assert space.reader(names).names == names != space.reader().names
+
+
+def test_another_model_prompt_or_dimension_is_another_space(tmp_path):
+    store = EmbeddingStore(tmp_path)
+    spaces = [store.space(MODEL, 8), store.space(MODEL, 16), store.space({**MODEL, "prompt": "query: "}, 8)]
+    assert len({space.folder for space in spaces}) == 3
+    assert store.space(MODEL, 8).folder == spaces[0].folder
+
+
+@settings(max_examples=25, deadline=None)
+@given(groups=st.lists(st.sets(st.integers(0, 60), max_size=20), max_size=8), wanted=st.lists(st.integers(0, 80)))
+def test_whatever_was_added_is_found_and_nothing_else(tmp_path_factory, groups, wanted):
+    space = EmbeddingStore(tmp_path_factory.mktemp("store")).space(MODEL, DIMENSION)
+    for group in groups:
+        texts = [f"text {number}" for number in group]
+        space.add(text_keys(pa.array(texts, pa.string())), expected(texts))
+    asked = [f"text {number}" for number in wanted]
+    vectors, found = space.reader().lookup(text_keys(pa.array(asked, pa.string())))
+    known = set().union(*groups)
+    assert found.tolist() == [number in known for number in wanted]
+    np.testing.assert_array_equal(
+        vectors[found], expected([text for text, is_there in zip(asked, found, strict=True) if is_there])
+    )
+
+
+def test_small_segments_are_merged_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_store, "SMALL_SEGMENTS", 4)
+    store = EmbeddingStore(tmp_path)
+    space = store.space(MODEL, DIMENSION)
+    texts = [f"text {number}" for number in range(30)]
+    for start in range(0, 30, 5):
+        part = texts[start : start + 7]  # two of each occur in the next one too
+        space.add(text_keys(pa.array(part)), expected(part))
+    store.tidy()
+    assert len(space.segments()) == 1 and space.segments()[0].rows == 30
+    vectors, found = space.reader().lookup(text_keys(pa.array(texts)))
+    assert found.all()
+    np.testing.assert_array_equal(vectors, expected(texts))
+    assert store.verify() == []
+
+
+def test_the_least_recently_used_segments_go_first(tmp_path):
+    store = EmbeddingStore(tmp_path, max_bytes=2 * 10 * (16 + 2 * DIMENSION))
+    space = store.space(MODEL, DIMENSION)
+    names = []
+    for number in range(3):
+        texts = [f"{number} {each}" for each in range(10)]
+        names.append(space.add(text_keys(pa.array(texts)), expected(texts)))
+    space.reader([names[0]])  # a use
+    assert store.evict() == 10 * (16 + 2 * DIMENSION)
+    assert {segment.name for segment in space.segments()} == {names[0], names[2]}
+
+
+def test_a_segment_without_a_record_does_not_exist(space):
+    space.add(text_keys(pa.array(["a"])), expected(["a"]))
+    space.segments()[0].record.unlink()
+    _, found = space.reader().lookup(text_keys(pa.array(["a"])))
+    assert not found.any()
+
+
+def test_a_changed_byte_is_told_by_verify_and_a_cut_file_by_the_reader(tmp_path):
+    store = EmbeddingStore(tmp_path)
+    space = store.space(MODEL, DIMENSION)
+    space.add(text_keys(pa.array(["a", "b"])), expected(["a", "b"]))
+    vectors = space.segments()[0].path("vectors")
+    content = bytearray(vectors.read_bytes())
+    content[-1] ^= 1
+    vectors.write_bytes(content)
+    assert len(store.verify()) == 1 and str(vectors) in store.verify()[0]
+    vectors.write_bytes(content[:-7])
+    with pytest.raises(EmbeddingStoreError, match="Delete that file"):
+        space.reader()
+
+
+def test_a_pickled_file_in_place_of_vectors_is_refused(space):
+    space.add(text_keys(pa.array(["a"])), expected(["a"]))
+    np.save(space.segments()[0].path("vectors"), np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(EmbeddingStoreError, match="cannot be read"):
+        space.reader()
+
+
+def test_a_vector_beyond_float16_is_an_error_that_names_the_remedy(space):
+    with pytest.raises(ValueError, match="normalise"):
+        embed(CountingEncoder(scale=1e9), "passage", pa.array(["a"]), space.reader(), space)
+
+
+def _write_some(arguments):
+    folder, first = arguments
+    space = EmbeddingStore(folder).space(MODEL, DIMENSION)
+    for start in range(first, first + 20, 5):
+        texts = [f"text {number}" for number in range(start, start + 10)]
+        space.add(text_keys(pa.array(texts)), expected(texts))
+
+
+def test_several_processes_may_write_at_once(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_write_some, [(tmp_path, 0), (tmp_path, 10), (tmp_path, 0)])
+    store = EmbeddingStore(tmp_path)
+    texts = [f"text {number}" for number in range(35)]
+    _, found = store.space(MODEL, DIMENSION).reader().lookup(text_keys(pa.array(texts)))
+    assert found.all() and store.verify() == []
+    assert json.loads((store.spaces()[0].folder / "space.json").read_text())["model"] == "abc"

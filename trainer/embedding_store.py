@@ -1,0 +1,362 @@
+"""Embeddings kept on disk, found by what was encoded and how: no text is encoded twice by the same model.
+
+    store = EmbeddingStore(folder)
+    space = store.space(encoder_identity(encoder, "passage"), encoder.dimension)
+    vectors = embed(encoder, "passage", texts, space.reader(), space)
+
+A space holds the vectors of one way of encoding; in it a vector is found by the 128-bit hash of its text.
+
+    STORE/SPACE/space.json            what the space is of
+    STORE/SPACE/NAME.keys.npy         uint64 [n, 2]: hashes of texts, ascending by their first half
+    STORE/SPACE/NAME.vectors.npy      float16 [n, D], in the same order
+    STORE/SPACE/NAME.json             written last: rows, dimension, sha256 of both; a segment without it does not exist
+
+Segments never change and are named by their content, so any number of processes may write at once, and a killed one
+leaves nothing that is taken for whole. A reader sees the segments it was opened on and no later ones: what a job finds
+does not depend on the other workers, so that it ends with the same bytes however it is divided.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sources.schema import text_ids
+
+if TYPE_CHECKING:
+    from trainer.encoder import Encoder
+
+Keys = npt.NDArray[np.uint64]  # [n, 2]
+Vectors = npt.NDArray[np.float16]  # [n, D]
+
+PARTS: Final[tuple[Literal["keys", "vectors"], ...]] = ("keys", "vectors")
+SEGMENT_ROWS: Final = 1 << 20  # segments are merged up to this size
+SMALL_SEGMENTS: Final = 32  # from so many segments below half of it on they are merged
+_STORE_VERSION: Final = 1
+
+
+class EmbeddingStoreError(ValueError):
+    """The store cannot be used. The message names the file and the remedy."""
+
+
+class EmbeddingStore:
+    """A folder of spaces. `max_bytes` is what the segments of all spaces may take; None: no limit."""
+
+    def __init__(self, folder: str | Path, max_bytes: int | None = None) -> None:
+        self.folder = Path(folder).expanduser()
+        self.max_bytes = max_bytes
+
+    def space(self, identity: Mapping[str, Any], dimension: int) -> "EmbeddingSpace":
+        """The space of one way of encoding, made where it is new."""
+        described = json.dumps({"store": _STORE_VERSION, "dimension": dimension, **identity}, sort_keys=True)
+        folder = self.folder / hashlib.sha256(described.encode()).hexdigest()[:32]
+        if not (folder / "space.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(folder / "space.json", described.encode())
+        return EmbeddingSpace(folder, dimension)
+
+    def tidy(self) -> None:
+        """Merge small segments and keep to max_bytes. For the beginning of a job: never while its workers read."""
+        for space in self.spaces():
+            space.merge_small_segments()
+        self.evict()
+
+    def evict(self) -> int:
+        """Delete the segments that were used least recently until the store fits max_bytes: the bytes freed."""
+        if self.max_bytes is None:
+            return 0
+        segments = [segment for space in self.spaces() for segment in space.segments()]
+        total, freed = sum(segment.bytes for segment in segments), 0
+        for segment in sorted(segments, key=lambda segment: (segment.last_used, segment.name)):
+            if total - freed <= self.max_bytes:
+                break
+            segment.delete()
+            freed += segment.bytes
+        return freed
+
+    def spaces(self) -> "list[EmbeddingSpace]":
+        """The spaces there are, by name."""
+        described = sorted(self.folder.glob("*/space.json"))
+        return [EmbeddingSpace(path.parent, json.loads(path.read_text())["dimension"]) for path in described]
+
+    def verify(self) -> list[str]:
+        """What is wrong with the files of the store, one sentence a fault; reads every byte."""
+        return [fault for space in self.spaces() for segment in space.segments() if (fault := segment.fault())]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a space."""
+
+    folder: Path
+    name: str
+    rows: int
+    dimension: int
+    sha256: dict[str, str]  # of the keys and the vectors
+
+    @property
+    def record(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    def path(self, part: Literal["keys", "vectors"]) -> Path:
+        return self.folder / f"{self.name}.{part}.npy"
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * (16 + 2 * self.dimension)
+
+    @property
+    def last_used(self) -> int:
+        """Nanoseconds; reading a segment touches its record."""
+        return self.record.stat().st_mtime_ns if self.record.exists() else 0
+
+    def delete(self) -> None:
+        """The record goes first: what is left of a deletion that was cut short is no segment. Open maps stay readable."""
+        for path in (self.record, self.path("keys"), self.path("vectors")):
+            path.unlink(missing_ok=True)
+
+    def fault(self) -> str | None:
+        for part in PARTS:
+            path = self.path(part)
+            if not path.exists():
+                return f"{path} is missing. Delete {self.record}; its texts are then encoded again."
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != self.sha256[part]:
+                    return f"{path} is not what was written. Delete {self.record}; its texts are then encoded again."
+        return None
+
+
+class EmbeddingSpace:
+    """The vectors of one way of encoding."""
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        self.folder, self.dimension = folder, dimension
+
+    def segments(self) -> list[Segment]:
+        """The segments there are now, by name."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            if path.name != "space.json":
+                record = json.loads(path.read_bytes())
+                found.append(Segment(self.folder, path.stem, record["rows"], self.dimension, record["sha256"]))
+        return found
+
+    def reader(self, names: Sequence[str] | None = None) -> "EmbeddingReader":
+        """A view of the segments of these names (those that are still there), or of all there are now."""
+        wanted = None if names is None else set(names)
+        return EmbeddingReader(
+            [each for each in self.segments() if wanted is None or each.name in wanted], self.dimension
+        )
+
+    def add(self, keys: Keys, vectors: Vectors) -> str | None:
+        """Keep the vectors [n, D] of n distinct keys as a new segment: its name; None for no rows."""
+        if len(keys) == 0:
+            return None
+        if vectors.shape != (len(keys), self.dimension):
+            raise ValueError(f"{len(keys)} keys need vectors [{len(keys)}, {self.dimension}], found {vectors.shape}.")
+        order = np.lexsort((keys[:, 1], keys[:, 0]))
+        return self._write(np.ascontiguousarray(keys[order]), np.ascontiguousarray(vectors[order], np.float16))
+
+    def _write(self, keys: Keys, vectors: Vectors) -> str:
+        name = hashlib.sha256(keys.tobytes() + vectors.tobytes()).hexdigest()[:32]
+        digests = {
+            "keys": _write_array(self.folder / f"{name}.keys.npy", keys),
+            "vectors": _write_array(self.folder / f"{name}.vectors.npy", vectors),
+        }
+        record = json.dumps({"rows": len(keys), "dimension": self.dimension, "sha256": digests}, sort_keys=True)
+        _write_whole(self.folder / f"{name}.json", record.encode())
+        return name
+
+    def merge_small_segments(self) -> None:
+        """Make few segments of many: a lookup asks every segment. Only one process at a time does it; the others go on."""
+        if len(self._small()) < SMALL_SEGMENTS:
+            return
+        with _only_one(self.folder / "merging.lock") as mine:
+            if mine:
+                for group in _groups(self._small(), SEGMENT_ROWS):
+                    self._merge(group)
+
+    def _small(self) -> list[Segment]:
+        return [segment for segment in self.segments() if segment.rows < SEGMENT_ROWS // 2]
+
+    def _merge(self, group: Sequence[Segment]) -> None:
+        reader = EmbeddingReader(group, self.dimension)
+        keys = np.concatenate([each.keys for each in reader.opened]) if reader.opened else np.zeros((0, 2), np.uint64)
+        distinct = np.unique(keys, axis=0)
+        vectors, found = reader.lookup(distinct)
+        name = self.add(distinct[found], vectors[found])
+        for segment in group:
+            if segment.name != name:
+                segment.delete()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    keys: Keys
+    vectors: Vectors
+
+
+class EmbeddingReader:
+    """Finds vectors in some segments, memory-mapped."""
+
+    def __init__(self, segments: Sequence[Segment], dimension: int) -> None:
+        self.dimension = dimension
+        self.names = [segment.name for segment in segments]
+        self.opened = [opened for segment in segments if (opened := _open(segment)) is not None]
+
+    def lookup(self, keys: Keys) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        """The vectors float16 [n, D] of n keys, and which of them were found: bool [n]; the others' vectors are 0."""
+        vectors = np.zeros((len(keys), self.dimension), np.float16)
+        found = np.zeros(len(keys), np.bool_)
+        for segment in self.opened:
+            missing = np.flatnonzero(~found)
+            if len(missing) == 0:
+                break
+            wanted = keys[missing]
+            places = np.searchsorted(segment.keys[:, 0], wanted[:, 0])
+            inside = places < len(segment.keys)
+            inside[inside] = (segment.keys[places[inside]] == wanted[inside]).all(axis=1)
+            vectors[missing[inside]] = segment.vectors[places[inside]]
+            found[missing[inside]] = True
+        return vectors, found
+
+
+def embed(
+    encoder: "Encoder",
+    role: Literal["query", "passage"],
+    texts: pa.Array,
+    reader: EmbeddingReader,
+    space: EmbeddingSpace,
+) -> Vectors:
+    """Embeddings float16 [n, D] of texts, in their order: those the reader finds, the others encoded and kept.
+
+    A text that occurs several times is encoded once. Vectors are rounded to float16 whether they were found or not.
+    Raises EmbeddingError as Encoder.encode does, and for a vector beyond the range of float16.
+    """
+    from trainer.encoder import EmbeddingError
+
+    keys, place = np.unique(text_keys(texts), axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    vectors, found = reader.lookup(keys)
+    if not found.all():
+        first = np.full(len(keys), len(texts), np.int64)
+        np.minimum.at(first, place, np.arange(len(texts)))
+        # In the order of the texts, not of the hashes: texts of one document stay together, and lengths alike.
+        missing = np.flatnonzero(~found)
+        missing = missing[np.argsort(first[missing], kind="stable")]
+        with np.errstate(over="ignore"):  # told below
+            encoded = encoder.encode(texts.take(pa.array(first[missing])), role).astype(np.float16)
+        if not np.isfinite(encoded).all():
+            raise EmbeddingError(
+                f"{encoder.settings.model} gives values beyond the range of float16: set normalise to true."
+            )
+        space.add(keys[missing], encoded)
+        vectors[missing] = encoded
+    whole: Vectors = vectors[place]
+    return whole
+
+
+def text_keys(texts: pa.Array) -> Keys:
+    """The 128-bit hashes of texts as two numbers each: uint64 [n, 2]."""
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    if len(texts) == 0:
+        return np.zeros((0, 2), np.uint64)
+    return np.frombuffer(text_ids(texts).buffers()[1], ">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def encoder_identity(encoder: "Encoder", role: Literal["query", "passage"]) -> dict[str, Any]:
+    """All that decides an encoder's vectors of a role, besides the text."""
+    from trainer.backbone import model_fingerprint
+
+    settings = encoder.settings
+    return {
+        "model": model_fingerprint(settings.model),
+        "prompt": encoder.prompt(role),
+        "max_length": encoder.max_length(role),
+        "pooling": settings.pooling,
+        "normalise": settings.normalise,
+        "dtype": str(encoder.dtype),
+    }
+
+
+def _open(segment: Segment) -> _Opened | None:
+    """The arrays of a segment, mapped; None where it was deleted meanwhile. Raises EmbeddingStoreError where it is broken."""
+    try:
+        keys = np.load(segment.path("keys"), mmap_mode="r", allow_pickle=False)
+        vectors = np.load(segment.path("vectors"), mmap_mode="r", allow_pickle=False)
+        os.utime(segment.record)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError) as error:
+        raise EmbeddingStoreError(
+            f"Segment {segment.record} of the embedding store cannot be read ({error}). Delete that file: its texts are"
+            " then encoded again."
+        ) from None
+    shapes = (keys.dtype, keys.shape, vectors.dtype, vectors.shape)
+    if shapes != (np.uint64, (segment.rows, 2), np.float16, (segment.rows, segment.dimension)):
+        raise EmbeddingStoreError(
+            f"Segment {segment.record} of the embedding store holds {shapes}, not {segment.rows} rows of"
+            f" {segment.dimension} dimensions. Delete that file: its texts are then encoded again."
+        )
+    return _Opened(keys, vectors)
+
+
+def _groups(segments: Sequence[Segment], most_rows: int) -> Iterator[list[Segment]]:
+    """Segments in groups of two and more that hold at most so many rows together."""
+    group: list[Segment] = []
+    for segment in sorted(segments, key=lambda segment: (segment.rows, segment.name)):
+        if group and sum(each.rows for each in group) + segment.rows > most_rows:
+            if len(group) > 1:
+                yield group
+            group = []
+        group.append(segment)
+    if len(group) > 1:
+        yield group
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[bool]:
+    """Whether this process got the lock, which ends with the block or the process."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _write_array(path: Path, array: npt.NDArray[Any]) -> str:
+    """Write an .npy file that appears whole; its sha256."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as stream:
+            np.lib.format.write_array(stream, array, allow_pickle=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with temporary.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
