@@ -69,12 +69,12 @@ def exact_top_k(
     if queries.ndim != 2:
         raise ValueError(f"queries must be a [Q, D] array, found shape {queries.shape}.")
     found = _Found(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    errors = _error_bound(queries.shape[1]) * _norms(queries, "query", 0)
+    errors = error_bound(queries.shape[1]) * norms_of(queries, "query", 0)
     parts = [slice(start, start + query_block) for start in range(0, len(queries), query_block)]
     merge = _merge_on_cpu if device == "cpu" else _merge_on_device(device)
-    with ThreadPoolExecutor(_cores(), "top-k") as threads:
-        for block in _blocks(corpus, corpus_block, queries.shape[1]):
-            largest = float(_norms(block.vectors, "corpus", block.first_row).max())
+    with ThreadPoolExecutor(available_cores(), "top-k") as threads:
+        for block in corpus_blocks(corpus, corpus_block, queries.shape[1]):
+            largest = float(norms_of(block.vectors, "corpus", block.first_row).max())
             for part in parts:
                 vectors = np.ascontiguousarray(queries[part], np.float32)
                 merge(threads, _Queries(vectors, errors[part] * largest), block, _part(found, part))
@@ -90,11 +90,11 @@ def _part(arrays: _Arrays, part: slice | Rows) -> _Arrays:
     return type(arrays)(*(array[part] for array in arrays))  # type: ignore[arg-type]
 
 
-def _cores() -> int:
+def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _blocks(
+def corpus_blocks(
     corpus: npt.NDArray[Any] | Iterable[npt.NDArray[Any]], corpus_block: int, dimension: int
 ) -> Iterator[_Block]:
     first_row = 0
@@ -110,7 +110,7 @@ def _blocks(
             first_row += len(vectors)
 
 
-def _norms(vectors: npt.NDArray[Any], what: str, first_row: int) -> npt.NDArray[np.float64]:
+def norms_of(vectors: npt.NDArray[Any], what: str, first_row: int) -> npt.NDArray[np.float64]:
     """L2 norms [n] of vectors [n, D]."""
     norms = np.empty(len(vectors), np.float64)
     for start in range(0, len(vectors), _NORM_BLOCK):
@@ -124,7 +124,7 @@ def _norms(vectors: npt.NDArray[Any], what: str, first_row: int) -> npt.NDArray[
     return norms
 
 
-def _error_bound(dimension: int) -> float:
+def error_bound(dimension: int) -> float:
     """How far an fp32 inner product of two unit vectors, and the exact one rounded to float32, can be apart.
 
     |computed - exact| <= gamma_D |x|.|y| with gamma_D = D u / (1 - D u), in whatever order the D products are summed;
@@ -137,7 +137,7 @@ def _error_bound(dimension: int) -> float:
 def _merge_on_cpu(threads: ThreadPoolExecutor, queries: _Queries, block: _Block, found: _Found) -> None:
     """Bring the rows of one corpus block into the best found so far for one block of queries."""
     screened = queries.vectors @ block.vectors.T
-    _in_threads(
+    in_threads(
         threads, len(screened), lambda part: _scan(screened[part], _part(queries, part), block, _part(found, part))
     )
 
@@ -161,7 +161,7 @@ def _merge_on_device(device: str) -> Callable[[ThreadPoolExecutor, _Queries, _Bl
         width = min(found.scores.shape[1] + _DEVICE_SLACK, len(block.vectors))
         best, columns = (tensor.cpu().numpy() for tensor in torch.topk(screened, width, dim=1))
         before = _Found(found.scores.copy(), found.rows.copy())
-        _in_threads(
+        in_threads(
             threads,
             len(best),
             lambda part: _merge_candidates(best[part], columns[part], _part(queries, part), block, _part(found, part)),
@@ -179,8 +179,8 @@ def _merge_on_device(device: str) -> Callable[[ThreadPoolExecutor, _Queries, _Bl
     return merge
 
 
-def _in_threads(threads: ThreadPoolExecutor, count: int, work: Callable[[slice], None]) -> None:
-    step = max(1, -(-count // _cores()))
+def in_threads(threads: ThreadPoolExecutor, count: int, work: Callable[[slice], None]) -> None:
+    step = max(1, -(-count // available_cores()))
     for done in [threads.submit(work, slice(start, start + step)) for start in range(0, count, step)]:
         done.result()
 
@@ -202,7 +202,7 @@ def _scan(screened: Floats, queries: _Queries, block: _Block, found: _Found) -> 
         least = np.float32(max(scores[0] - error, best[0] - 2 * error))
         for column in range(screened.shape[1]):
             if screened[query, column] >= least:
-                score = _inner_product(queries.vectors[query], block.vectors[column])
+                score = inner_product(queries.vectors[query], block.vectors[column])
                 _offer(scores, rows, score, block.first_row + column)
                 least = max(least, np.float32(scores[0] - error))
 
@@ -215,12 +215,12 @@ def _merge_candidates(best: Floats, columns: Rows, queries: _Queries, block: _Bl
         for place in range(best.shape[1]):
             if best[query, place] + queries.errors[query] >= scores[0]:
                 column = columns[query, place]
-                score = _inner_product(queries.vectors[query], block.vectors[column])
+                score = inner_product(queries.vectors[query], block.vectors[column])
                 _offer(scores, rows, score, block.first_row + column)
 
 
 @numba.njit(nogil=True)
-def _inner_product(left: Floats, right: Floats) -> np.float32:
+def inner_product(left: Floats, right: Floats) -> np.float32:
     """Float64 sums of the (exact) float64 products in four lanes, added in one fixed order, rounded to float32."""
     first = second = third = fourth = 0.0
     whole = len(left) // 4 * 4
