@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _QUERIES_AT_ONCE: Final = 16_384
+DRAWS_A_NEGATIVE: Final = 20  # lots drawn for each random negative, as some fall on excluded rows
 
 # In the order they are asked: the first that applies is the one that is counted.
 REASONS: Final = {
@@ -25,6 +26,7 @@ REASONS: Final = {
     "above_share_of_positive": "scores as high as max_share_of_positive of the positive: likely another right answer",
     "above_margin": "scores less than margin below the positive",
     "above_max_score": "scores max_score or more",
+    "too_few": "would have been chosen, but the query had fewer than `fewest` such candidates",
     "not_needed": "could have been chosen, but others were",
 }
 
@@ -48,14 +50,23 @@ class NegativeSettings(BaseModel):
         None, ge=0, description="a negative stays this far under the positive; TopK-MarginPos, 0.05"
     )
     max_score: float | None = Field(None, description="a negative stays under this; TopK-Abs, 0.7")
-    sampling: Literal["top", "uniform"] = Field("top", description="the hardest allowed ones, or any of them at random")
-    seed: int = Field(0, ge=0, lt=2**63, description="of uniform sampling")
+    sampling: Literal["top", "uniform", "softmax"] = Field(
+        "top",
+        description="the hardest allowed ones, any of them at random, or at random with odds exp(score / temperature)",
+    )
+    temperature: float = Field(
+        0.05, gt=0, description="of softmax sampling: cosines this far apart have odds of e to 1 (ours)"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of sampling and of random negatives")
+    fewest: int = Field(1, ge=0, description="a query that would get fewer gets none: it is never padded in silence")
 
     @model_validator(mode="after")
     def _window_holds_something(self) -> "NegativeSettings":
         low, high = self.rank_window
         if not 0 <= low < high:
             raise ValueError(f"rank_window {low, high} holds no rank: write [lo, hi] with 0 <= lo < hi.")
+        if self.fewest > self.negatives:
+            raise ValueError(f"fewest {self.fewest} is above negatives {self.negatives}: no query would get any.")
         return self
 
 
@@ -181,7 +192,10 @@ def _select(ranking: _Ranking, settings: NegativeSettings) -> Selection:
     if settings.sampling == "top":
         chosen = allowed & (np.cumsum(allowed, axis=1) <= settings.negatives)
     else:
-        chosen = _sampled(allowed, ranking, settings)
+        chosen = _drawn(allowed, ranking, settings)
+    lacking = np.count_nonzero(chosen, axis=1) < settings.fewest
+    dropped["too_few"] = int(np.count_nonzero(chosen[lacking]))
+    allowed[lacking] = chosen[lacking] = False
     dropped["not_needed"] = int(np.count_nonzero(allowed & ~chosen))
     offsets = np.concatenate([[0], np.cumsum(np.count_nonzero(chosen, axis=1), dtype=np.int64)])
     return Selection(offsets, ranking.rows[chosen], ranking.scores[chosen], ranking.ranks[chosen], dropped)
@@ -204,15 +218,57 @@ def _rules(ranking: _Ranking, settings: NegativeSettings) -> dict[str, npt.NDArr
     return rules
 
 
-def _sampled(allowed: npt.NDArray[np.bool_], ranking: _Ranking, settings: NegativeSettings) -> npt.NDArray[np.bool_]:
-    """Mask [Q, K] of a uniform sample of the allowed candidates: those of the smallest hash of (seed, query, rank)."""
+def _drawn(allowed: npt.NDArray[np.bool_], ranking: _Ranking, settings: NegativeSettings) -> npt.NDArray[np.bool_]:
+    """Mask [Q, K] of a sample of the allowed candidates without replacement, by a hash of (seed, query, rank).
+
+    Uniform: the smallest hashes. Softmax: the largest of score / temperature + Gumbel noise made of the hash (Kool et al.
+    2019, arXiv 1903.06059: the Gumbel-top-k trick draws one after the other with those odds).
+    """
     stream = _mixed(ranking.keys ^ _mixed(np.array([settings.seed], np.uint64)))
     lots = _mixed(stream[:, None] + ranking.ranks.astype(np.uint64))
-    lots[~allowed] = np.iinfo(np.uint64).max
-    order = np.argsort(lots, axis=1, kind="stable")[:, : settings.negatives]
+    if settings.sampling == "uniform":
+        losing = lots >> np.uint64(1)
+        losing[~allowed] = np.iinfo(np.uint64).max
+    else:
+        uniform = ((lots >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        losing = np.log(-np.log(uniform)) - ranking.scores / settings.temperature
+        losing[~allowed] = np.inf
+    order = np.argsort(losing, axis=1, kind="stable")[:, : settings.negatives]
     chosen = np.zeros(allowed.shape, np.bool_)
     np.put_along_axis(chosen, order, True, axis=1)
     return chosen & allowed
+
+
+def random_negatives(
+    query_ids: pa.Array | npt.NDArray[Any],
+    wanted: npt.NDArray[np.int64],
+    corpus_rows: int,
+    excluded: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    seed: int,
+) -> list[npt.NDArray[np.int64]]:
+    """For each query up to `wanted` [Q] distinct random rows of the corpus that are not among its excluded ones.
+
+    `excluded` is (offsets [Q + 1], rows): its positives, and the negatives it has already. The rows follow from the
+    query's id and the seed alone. Fewer come where the corpus holds fewer, or nearly all of it is excluded.
+    """
+    keys = _query_keys(query_ids)
+    offsets, forbidden = excluded
+    found = []
+    for query, count in enumerate(wanted.tolist()):
+        taken = set(forbidden[offsets[query] : offsets[query + 1]].tolist())
+        rows: list[int] = []
+        draws = _mixed(
+            _mixed(keys[query : query + 1] ^ _mixed(np.array([seed + 1], np.uint64)))
+            + np.arange(DRAWS_A_NEGATIVE * count, dtype=np.uint64)
+        )
+        for row in (draws % np.uint64(max(1, corpus_rows))).tolist() if corpus_rows else ():
+            if len(rows) == count:
+                break
+            if row not in taken:
+                taken.add(row)
+                rows.append(row)
+        found.append(np.array(rows, np.int64))
+    return found
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

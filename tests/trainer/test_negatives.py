@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.negatives import NegativeSettings, select_negatives
+from trainer.negatives import NegativeSettings, random_negatives, select_negatives
 
 NONE_EXCLUDED = pa.array([[]], pa.list_(pa.int64()))
 
@@ -41,7 +41,7 @@ def test_ranks_are_counted_after_excluded_rows_are_taken_out():
     )
     assert found.rows.tolist() == [8, 9]
     assert found.ranks.tolist() == [1, 2]
-    assert found.dropped == {"excluded": 2, "outside_window": 1, "not_needed": 0}
+    assert found.dropped == {"excluded": 2, "outside_window": 1, "too_few": 0, "not_needed": 0}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,7 @@ def test_margin_and_maximum_score_are_counted_in_their_order():
         "outside_window": 0,
         "above_margin": 1,
         "above_max_score": 1,
+        "too_few": 0,
         "not_needed": 0,
     }
 
@@ -131,6 +132,51 @@ def test_a_uniform_sample_takes_every_rank_equally_often():
     counts = np.bincount(found.ranks, minlength=20)
     # each rank: binomial(4000, 1/4), mean 1000, standard deviation 27.4
     assert np.abs(counts - 1000).max() < 5 * 27.4
+
+
+def test_a_softmax_sample_draws_with_the_odds_of_its_temperature():
+    queries = 20_000
+    rows = np.tile(np.arange(3), (queries, 1))
+    scores = np.tile(np.log([0.6, 0.3, 0.1]), (queries, 1))  # at temperature 1 the odds of one draw
+    nothing = (np.zeros(queries + 1, np.int64), np.array([], np.int64))
+    chosen = {"sampling": "softmax", "temperature": 1.0}
+    one = choose(rows, scores, np.ones(queries), nothing, negatives=1, **chosen)
+    np.testing.assert_allclose(np.bincount(one.rows, minlength=3) / queries, [0.6, 0.3, 0.1], atol=0.015)
+    two = choose(rows, scores, np.ones(queries), nothing, negatives=2, **chosen)
+    # the last is among two draws where it is the first, or the second after one of the others
+    last = 0.1 + 0.6 * 0.1 / 0.4 + 0.3 * 0.1 / 0.7
+    np.testing.assert_allclose(np.mean(two.rows == 2) * 2, last, atol=0.015)
+
+
+def test_a_cold_softmax_takes_the_hardest():
+    scores = [[0.9, 0.8, 0.7, 0.6]]
+    found = choose([[4, 3, 2, 1]], scores, [1], NONE_EXCLUDED, sampling="softmax", temperature=1e-4, negatives=2)
+    assert found.rows.tolist() == [4, 3]
+
+
+def test_a_query_that_would_get_too_few_gets_none():
+    rows, scores = [[1, 2, 3], [4, 5, 6]], [[0.5, 0.4, 0.3], [0.9, 0.9, 0.3]]
+    two = pa.array([[], []], pa.list_(pa.int64()))
+    found = choose(rows, scores, [1, 1], two, max_score=0.6, negatives=3, fewest=2)
+    assert found.counts.tolist() == [3, 0]
+    assert found.dropped == {"excluded": 0, "outside_window": 0, "above_max_score": 2, "too_few": 1, "not_needed": 0}
+    with pytest.raises(ValidationError, match="no query would get any"):
+        NegativeSettings(negatives=2, fewest=3)
+
+
+def test_random_negatives_are_distinct_allowed_and_follow_the_query():
+    excluded = (np.array([0, 2, 2, 5]), np.array([0, 1, 2, 3, 4]))
+    ids = np.array([7, 8, 9])
+    found = random_negatives(ids, np.array([2, 3, 4]), 6, excluded, seed=0)
+    assert [len(rows) for rows in found] == [2, 3, 3]  # of six rows, three are not for the last
+    assert set(found[2]) == {0, 1, 5}
+    for query, rows in enumerate(found):
+        forbidden = excluded[1][excluded[0][query] : excluded[0][query + 1]]
+        assert len(set(rows)) == len(rows) and not set(rows) & set(forbidden)
+    turned = random_negatives(ids[::-1], np.array([4, 3, 2]), 6, (np.zeros(4, np.int64), excluded[1]), seed=0)
+    same = random_negatives(ids[1:2], np.array([3]), 6, (np.zeros(2, np.int64), excluded[1]), seed=0)
+    assert turned[1].tolist() == same[0].tolist()
+    assert random_negatives(ids[:1], np.array([3]), 0, (np.zeros(2, np.int64), excluded[1]), 0)[0].size == 0
 
 
 def plain_python(rows, scores, positive_scores, excluded, chosen):
