@@ -37,6 +37,7 @@ class Corpus:
     source: str
     paths: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    ids: bytes | None = None  # what of a record is an id, for a corpus that is joined by them: copies of it get others
 
 
 LAYOUTS = "corpus_layouts/datasets"  # rows of many corpora in the names of their own files, one archive a configuration
@@ -74,7 +75,7 @@ CORPORA: tuple[Corpus, ...] = (
     Corpus("pubmedqa", ("pubmedqa/data/ori_*.json", f"{LAYOUTS}/pubmed_qa/*/*/*/*.zip!/*")),
     Corpus("quora", (f"{LAYOUTS}/quora/*/*/*.zip!/*.tsv",)),
     Corpus("reddit", (f"{LAYOUTS}/reddit/*/*/*.zip!/*.json",)),
-    Corpus("s2orc", ("s2orc_sample/data/metadata/*.jsonl",)),
+    Corpus("s2orc", ("s2orc_sample/data/metadata/*.jsonl",), ids=rb'"(\d+)"'),
     Corpus("scitldr", ("scitldr/train.jsonl",)),
     Corpus("snli", (f"{LAYOUTS}/snli/*/*/*/*.zip!/*.txt",)),
     Corpus("squad", ("squad/*.json", "arcd/*.json", "drcd/*.json", "jaquad/data/*/*.json")),
@@ -120,7 +121,7 @@ def main() -> None:
         source, settings = load_source(corpus.source), load_source(corpus.source).Settings(**corpus.settings)
         try:
             files = source.gather(expand_paths([str(arguments.data / path) for path in corpus.paths]), settings)
-            with grown(files, arguments.grow) as files:
+            with grown(corpus, source, settings, files, arguments.grow) as files:
                 table.add_row(corpus.source, *measured(source, settings, files, arguments.runs))
             if arguments.show or arguments.bad:
                 show(console, source, settings, files, arguments.show, arguments.bad)
@@ -135,9 +136,12 @@ def main() -> None:
 
 
 @contextmanager
-def grown(files: list[InputFile], megabytes: int) -> Iterator[list[InputFile]]:
-    """The files; where megabytes are asked for, one plain file of the records of all that hold JSON lines, over and over."""
-    lines = [file for file in files if re.search(r"\.jsonl?(\.gz)?$", file.path) and not file.companions]
+def grown(
+    corpus: Corpus, source: Source, settings: SourceSettings, files: list[InputFile], megabytes: int
+) -> Iterator[list[InputFile]]:
+    """The files; where megabytes are asked for, one plain file of the records of all that hold JSON, over and over."""
+    alone = [file for file in files if set(file.companions) <= {file.path}]
+    lines = [file for file in alone if re.search(r"\.jsonl?(\.gz)?$", file.path)]
     if not megabytes or not lines:
         yield files
         return
@@ -146,9 +150,9 @@ def grown(files: list[InputFile], megabytes: int) -> Iterator[list[InputFile]]:
         name = Path(lines[0].path.rpartition("!/")[2]).name.removesuffix(".gz")
         copy = Path(folder) / name
         with copy.open("wb") as stream:
-            for _ in range(-(-megabytes * 10**6 // max(1, len(records)))):
-                stream.write(records)
-        yield [InputFile(str(copy))]
+            for number in range(-(-megabytes * 10**6 // max(1, len(records)))):
+                stream.write(re.sub(corpus.ids, rb'"\g<1>%d"' % number, records) if corpus.ids else records)
+        yield source.gather([str(copy)], settings)
 
 
 def measured(source: Source, settings: SourceSettings, files: list[InputFile], runs: int) -> tuple[str, ...]:

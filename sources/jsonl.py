@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from sources.collector import without_collector
 from sources.fields import LARGEST_LABEL, ROWS, Columns, FieldCheck, FieldSettings, default_ids, map_columns
 from sources.files.reading import (
     Block,
@@ -42,6 +43,10 @@ def splits(path: str, settings: JsonlSettings, target_bytes: int) -> list[Split]
 
 def read(split: Split, settings: JsonlSettings) -> Iterator[Extracted]:
     """Stream the records of a split. Raises SourceError where the file cannot be opened or a field name is wrong."""
+    return without_collector(_read(split, settings))
+
+
+def _read(split: Split, settings: JsonlSettings) -> Iterator[Extracted]:
     reader, unit = _reader(split, settings)
     rows = _Rows(split, settings, unit)
     for block in reader:

@@ -12,13 +12,15 @@ file of another corpus. `docs/sources.md` shows a whole adapter.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
-from operator import itemgetter
+from itertools import chain, compress, islice
+from operator import attrgetter, is_not, itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from sources.collector import without_collector
 from sources.families.negatives import NegativesWindow, RawNegative
 from sources.files.reading import MAX_LINE, base_name, without_compression
 from sources.formats.json_records import type_name
@@ -46,6 +48,7 @@ MOST_PARTS: Final = 100_000  # pairs of one record: none of a real corpus makes 
 MOST_TEXT: Final = 1 << 30  # characters of the pairs of one record, the same text counted in each
 MOST_BAD_PARTS: Final = 100  # bad parts of one record that have rows of their own; the others are only counted
 
+_NO_TEXT: Final = object()  # before the first of some texts
 _TYPE_NAMES: Final = {
     str: "a text",
     list: "a list",
@@ -150,6 +153,14 @@ def text_of(value: Any, what: str) -> str:
     return value
 
 
+def joined_texts(values: list[Any] | None, separator: str, what: str) -> str:
+    """The entries of a list that must be texts as one; null is an empty list. Raises BadRecord where one is none."""
+    try:
+        return separator.join(values or ())
+    except TypeError:
+        return separator.join(text_of(value, what) for value in values or ())
+
+
 def record_id(corpus: str, identity: Any) -> str | None:
     """The document id of a corpus's own id, a text or a whole number; None for none or any other value."""
     return f"{corpus}:{identity}" if type(identity) in (str, int) and identity != "" else None
@@ -192,7 +203,8 @@ def record_source(
         of_split = layouts(split, settings) if callable(layouts) else layouts
         window = NegativesWindow(settings.window_bytes, settings.max_negatives) if gathers_negatives else None
         said = language(split) if callable(language) else language
-        return _RecordExtraction(name, split, settings, of_split, kinds, chosen, said, format, window).run()
+        extraction = _RecordExtraction(name, split, settings, of_split, kinds, chosen, said, format, window)
+        return without_collector(extraction.run())
 
     return Source(
         name=name,
@@ -236,7 +248,8 @@ class _RecordExtraction:
         window: NegativesWindow | None,
     ) -> None:
         self._name, self._split, self._settings, self._layouts = name, split, settings, layouts
-        self._kinds, self._chosen, self._language = kinds, chosen, settings.language or language
+        self._kinds, self._language = kinds, settings.language or language
+        self._chosen = chosen | {None} if kinds[0] in chosen else chosen  # None: the first kind
         self._source, self._window = settings.label or name, window
         self._reader = open_records(split, format, settings.max_record_bytes, _required(layouts), _named(layouts))
         self._quarantine = QuarantineRows(self._source, split.path, self._reader.unit)
@@ -252,7 +265,7 @@ class _RecordExtraction:
         if self._seen >= FEW and self._reader.fault is None:
             self._fail_if_another_corpus()
         if self._window is not None:
-            for kept, rejects in self._portions((pair, "") for pair in self._window.take(last=True)):
+            for kept, rejects in self._portions(self._window.take(last=True)):
                 yield extracted(0, self._reader.position, pairs=kept, rejects=rejects)
         if (fault := self._reader.fault) is not None:
             self._quarantine.add(
@@ -272,32 +285,34 @@ class _RecordExtraction:
         )
 
     def _extract(self, batch: RecordBatch) -> Iterator[Extracted]:
-        pairs: list[tuple[RawPair, str]] = []
+        pairs: list[RawPair] = []
+        ids: list[str] = []
         documents: list[tuple[int, RawDocument]] = []
         bad = dict(batch.bad)
         bad_parts: list[tuple[int, tuple[str, str]]] = []
         lost = 0
-        want_documents = self._settings.documents
+        settings, window, offsets, file = self._settings, self._window, batch.offsets, self._file
         for index, record, layout in self._laid_out(batch, bad):
             try:
-                parts = _bounded(layout.pairs(record, self._settings))
-                document = layout.document(record, self._settings) if want_documents and layout.document else None
+                parts = _bounded(layout.pairs(record, settings))
+                document = layout.document(record, settings) if settings.documents and layout.document else None
             except BadRecord as error:
                 bad[index] = (error.reason, error.detail)
                 continue
-            default_id = f"{self._file}:{batch.offsets[index]}"
             wrong: list[BadRecord] = []
             for part in parts:
                 if isinstance(part, BadRecord):
                     wrong.append(part)
-                elif isinstance(part, RawPair) and (part.kind or self._kinds[0]) not in self._chosen:
+                elif isinstance(part, RawPair) and part.kind not in self._chosen:
                     continue
-                elif self._window is not None:
-                    self._window.add(part, default_id)
+                elif window is not None:
+                    window.add(part, f"{file}:{offsets[index]}")
                 elif isinstance(part, RawPair):
-                    pairs.append((part, default_id))
-            bad_parts += [(index, (part.reason, part.detail)) for part in wrong[:MOST_BAD_PARTS]]
-            lost += max(0, len(wrong) - MOST_BAD_PARTS)
+                    pairs.append(part)
+                    ids.append(part.document_id or f"{file}:{offsets[index]}")
+            if wrong:
+                bad_parts += [(index, (part.reason, part.detail)) for part in wrong[:MOST_BAD_PARTS]]
+                lost += max(0, len(wrong) - MOST_BAD_PARTS)
             if document is not None:
                 documents.append((index, document))
         for index, (reason, detail) in sorted([*bad.items(), *bad_parts], key=itemgetter(0)):
@@ -305,9 +320,7 @@ class _RecordExtraction:
             excerpt = batch.excerpt(index)
             shown = f"{detail} | ".encode("utf-8", "backslashreplace") if detail else b""
             self._quarantine.add(place, reason, shown + excerpt, unit)
-        if self._window is not None:
-            pairs = [(pair, "") for pair in self._window.take()]
-        portions = self._portions(pairs)
+        portions = self._portions(pairs, ids) if window is None else self._portions(window.take())
         kept, rejects = next(portions, (None, None))
         yield extracted(
             len(batch.records) + len(bad_parts),
@@ -323,71 +336,69 @@ class _RecordExtraction:
 
     def _laid_out(self, batch: RecordBatch, bad: dict[int, tuple[str, str]]) -> Iterator[tuple[int, Record, Layout]]:
         """Each usable record with its layout; the others are noted in `bad`."""
-        records = [(index, record) for index, record in enumerate(batch.records) if record is not None]
-        self._seen += len(records)
-        if records and not self._found:
-            self._found = tuple(list(records[0][1])[:30])
-        names: tuple[str, ...] = ()
-        fitting: list[Layout] | None = None
-        for index, record in records:
-            if fitting is None or tuple(record) != names:  # most records have the fields of the one before
-                names = tuple(record)
-                fitting = [layout for layout in self._layouts if layout.required.keys() <= record.keys()]
-            if not fitting:
-                wanted = " or ".join(dict.fromkeys(", ".join(layout.required) for layout in self._layouts))
-                bad[index] = ("missing_field", f"expected {wanted}; found {', '.join(names[:20])[:100]}")
+        fitting: dict[tuple[tuple[str, ...], tuple[type, ...]], Layout | None] = {}  # most records are of few shapes
+        for index, record in enumerate(batch.records):
+            if record is None:
+                continue
+            self._seen += 1
+            shape = tuple(record), tuple(map(type, record.values()))
+            try:
+                layout = fitting[shape]
+            except KeyError:
+                layout = fitting[shape] = self._fitting(record)
+                self._found = self._found or shape[0][:30]
+            if layout is None:
+                bad[index] = self._unfit(record)
                 continue
             self._right += 1
-            for layout in fitting:
-                if _wrong_field(layout, record) is None:
-                    yield index, record, layout
-                    break
-            else:
-                name, kind = _wrong_field(fitting[0], record) or ("", str)
-                detail = f"{name}: expected {_TYPE_NAMES[kind]}, found {type_name(record.get(name))}"
-                bad[index] = ("wrong_type", detail)
+            yield index, record, layout
 
-    def _portions(self, pairs: Iterable[tuple[RawPair, str]]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-        """Batches of pairs, each given with its default id, and of rejects; about STEP_TEXT characters at a time."""
-        portion: list[RawPair] = []
-        ids: list[str] = []
-        size = 0
-        for pair, default_id in pairs:
-            portion.append(pair)
-            ids.append(pair.document_id or default_id)
-            size += len(pair.query or "") + len(pair.positive or "")
-            if pair.negatives:
-                size += sum(map(len, pair.negatives))
-            if size >= STEP_TEXT or len(portion) >= 4 * ROWS:
-                yield self._pair_batches(portion, ids)
-                portion, ids, size = [], [], 0
-        if portion:
-            yield self._pair_batches(portion, ids)
+    def _fitting(self, record: Record) -> Layout | None:
+        """The first layout whose fields a record has with the right types."""
+        fitting = (layout for layout in self._layouts if layout.required.keys() <= record.keys())
+        return next((layout for layout in fitting if _wrong_field(layout, record) is None), None)
+
+    def _unfit(self, record: Record) -> tuple[str, str]:
+        """Why a record fits no layout."""
+        layout = next((layout for layout in self._layouts if layout.required.keys() <= record.keys()), None)
+        if layout is None:
+            wanted = " or ".join(dict.fromkeys(", ".join(layout.required) for layout in self._layouts))
+            return "missing_field", f"expected {wanted}; found {', '.join(list(record)[:20])[:100]}"
+        self._right += 1
+        name, kind = _wrong_field(layout, record) or ("", str)
+        return "wrong_type", f"{name}: expected {_TYPE_NAMES[kind]}, found {type_name(record.get(name))}"
+
+    def _portions(
+        self, pairs: Iterable[RawPair], ids: Iterable[str] | None = None
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Batches of pairs and of rejects, about STEP_TEXT characters at a time; without `ids` the pairs have theirs."""
+        pairs, ids = iter(pairs), None if ids is None else iter(ids)
+        while several := list(islice(pairs, 4 * ROWS)):
+            of_several = [pair.document_id or "" for pair in several] if ids is None else list(islice(ids, 4 * ROWS))
+            for start, end in _runs_of_text(several):
+                yield self._pair_batches(several[start:end], of_several[start:end])
 
     def _pair_batches(self, pairs: list[RawPair], ids: list[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         query, positive, kind, negatives, query_language, positive_language, _, url, label, scores, license = zip(
             *pairs, strict=True
         )
         return make_pairs(
-            query=pa.array(query, pa.string()),
-            positive=pa.array(positive, pa.string()),
-            kind=[name or self._kinds[0] for name in kind],
+            query=_texts(query),
+            positive=_texts(positive),
+            kind=_translated(kind, {name: name or self._kinds[0] for name in set(kind)}),
             source=self._source,
-            document_id=ids,
+            document_id=pa.array(ids, pa.string()),
             query_lang=self._languages(query_language),
             positive_lang=self._languages(positive_language),
             negatives=pa.array(negatives, pa.list_(pa.string())) if any(negatives) else None,
-            url=pa.array(url, pa.string()),
-            license=self._settings.license
-            if not any(license)
-            else [name or self._settings.license for name in license],
-            label=label if any(value is not None for value in label) else None,
+            url=None if _all_null(url) else pa.array(url, pa.string()),
+            license=_translated(license, {name: name or self._settings.license for name in set(license)}),
+            label=None if _all_null(label) else label,
             scores=pa.array(scores, SCORES) if any(scores) else None,
         )
 
     def _languages(self, tags: Sequence[str | None]) -> pa.Array:
-        code = {tag: language_code(tag or self._language or UNKNOWN) for tag in set(tags)}
-        return pa.array([code[tag] for tag in tags], pa.string())
+        return _translated(tags, {tag: language_code(tag or self._language or UNKNOWN) for tag in set(tags)})
 
     def _document_batch(self, documents: list[tuple[int, RawDocument]], batch: RecordBatch) -> pa.RecordBatch:
         default_ids = [f"{self._file}:{batch.offsets[index]}" for index, _ in documents]
@@ -429,10 +440,50 @@ def _bounded(made: Iterator[RawPair | RawNegative | BadRecord]) -> list[RawPair 
     text = sum(_text_of_part(part, lengths) for part in parts)
     for part in made:
         parts.append(part)
-        text += _text_of_part(part, lengths)
+        if type(part) is RawPair and part.negatives is None:
+            text += len(part.query or "") + len(part.positive or "")
+        else:
+            text += _text_of_part(part, lengths)
         if len(parts) > MOST_PARTS or text > MOST_TEXT:
             raise BadRecord("too_many_pairs", f"more than {len(parts) - 1} pairs, of {text} characters together")
     return parts
+
+
+def _runs_of_text(pairs: Sequence[RawPair]) -> Iterator[tuple[int, int]]:
+    """Where to cut pairs into runs of about STEP_TEXT characters: start and end of each."""
+    texts = chain(map(attrgetter("query"), pairs), map(attrgetter("positive"), pairs))
+    lists = filter(None, map(attrgetter("negatives"), pairs))
+    if sum(map(len, filter(None, chain(texts, *lists)))) < STEP_TEXT:
+        yield 0, len(pairs)
+        return
+    start = size = 0
+    for end, pair in enumerate(pairs, 1):
+        size += len(pair.query or "") + len(pair.positive or "") + sum(map(len, pair.negatives or ()))
+        if size >= STEP_TEXT:
+            yield start, end
+            start, size = end, 0
+    if start < len(pairs):
+        yield start, len(pairs)
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    """A string array; of a dictionary where pairs of one record, which stand together, share their texts."""
+    new = np.fromiter(map(is_not, values, chain((_NO_TEXT,), values)), np.bool_, len(values))
+    if new.all():
+        return pa.array(values, pa.string())
+    distinct = pa.array(list(compress(values, new)), pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(np.cumsum(new, dtype=np.int32) - np.int32(1)), distinct)
+
+
+def _all_null(values: Sequence[object]) -> bool:
+    return values.count(None) == len(values)
+
+
+def _translated(values: Sequence[str | None], translation: Mapping[str | None, str | None]) -> pa.Array:
+    """The translation of each value, a string array."""
+    if len(translation) == 1:
+        return pa.repeat(pa.scalar(next(iter(translation.values())), pa.string()), len(values))
+    return pa.array([translation[value] for value in values], pa.string())
 
 
 def _text_of_part(part: RawPair | RawNegative | BadRecord, lengths: dict[int, int]) -> int:

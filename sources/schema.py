@@ -141,28 +141,19 @@ def normalise_text(texts: pa.Array) -> pa.Array:
     `texts` is a string array of any length; nulls stay null. Idempotent. Most text needs nothing: one pass over the bytes
     finds the rows that do, and only those are rewritten.
     """
-    untidy, strange = _untidy_and_strange(texts)
-    loose = _loose(texts, strange)
-    if not (untidy | loose).any():
-        return texts
-    rows = untidy | loose
-    dirty = pa.array(rows)
-    return pc.replace_with_mask(texts, dirty, _rewrite(texts.filter(dirty), strange[rows]))
+    from sources.untidy_text import STRANGE, UNTIDY, classify_texts, words_of
+
+    if texts.null_count:
+        return pc.if_else(texts.is_valid(), normalise_text(texts.fill_null("")), pa.scalar(None, pa.string()))
+    flags = np.zeros(len(texts), np.uint8)
+    if len(texts):
+        bounds, data = _bounds_and_bytes(texts)
+        classify_texts(bounds, data, words_of(data), _character_classes(), flags)
+    tidy = _tidied(texts, flags) if (flags & UNTIDY).any() else texts
+    return _compose(tidy, flags & STRANGE > 0)  # composing makes no white space and needs none
 
 
 Rows = npt.NDArray[np.bool_]
-
-
-def _untidy_and_strange(texts: pa.Array) -> tuple[Rows, Rows]:
-    """Which texts hold white space or characters to change, and which hold a character outside of _PLAIN; nulls are neither."""
-    from sources.untidy_text import STRANGE, UNTIDY, classify_texts
-
-    if texts.null_count:
-        texts = texts.fill_null("")
-    flags = np.zeros(len(texts), np.uint8)
-    if len(texts):
-        classify_texts(*_bounds_and_bytes(texts), _character_classes(), flags)
-    return flags & UNTIDY > 0, flags & STRANGE > 0
 
 
 @cache
@@ -183,16 +174,15 @@ def _character_classes() -> npt.NDArray[np.uint8]:
     return classes
 
 
-def _rewrite(texts: pa.Array, strange: Rows) -> pa.Array:
-    """Texts without nulls, tidied and then composed: composing makes no white space and needs none."""
-    from sources.untidy_text import tidy_texts
+def _tidied(texts: pa.Array, flags: npt.NDArray[np.uint8]) -> pa.Array:
+    from sources.untidy_text import tidy_texts, words_of
 
     bounds, data = _bounds_and_bytes(texts)
-    tidy_bounds = np.zeros(len(bounds), np.int32)
+    tidy_bounds = np.empty(len(bounds), np.int32)
     tidy = np.empty(bounds[-1] - bounds[0], np.uint8)
-    tidy_texts(bounds, data, _character_classes(), tidy_bounds, tidy)
+    tidy_texts(bounds, data, words_of(data), _character_classes(), flags, tidy_bounds, tidy)
     used = pa.py_buffer(tidy[: tidy_bounds[-1]])
-    return _compose(pa.StringArray.from_buffers(len(texts), pa.py_buffer(tidy_bounds), used), strange)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(tidy_bounds), used)
 
 
 def _bounds_and_bytes(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -295,6 +285,12 @@ def _column(value: pa.Array | Sequence[object] | str | float | bool | None, kind
     return pa.array(value, kind)
 
 
+def _side(texts: pa.Array | Sequence[str | None]) -> pa.Array:
+    if isinstance(texts, pa.DictionaryArray):
+        return normalise_text(texts.dictionary).take(texts.indices).fill_null("")
+    return normalise_text(_column(texts, pa.string(), 0)).fill_null("")
+
+
 def make_pairs(
     *,
     query: pa.Array | Sequence[str | None],
@@ -316,10 +312,9 @@ def make_pairs(
     Scalars are repeated for every row. Rows whose query or positive is empty after normalisation, and rows whose two sides
     are the same text, go to the REJECT batch with reason `empty_query`, `empty_positive` or `query_equals_positive`:
     rows in = rows of the first batch + rows of the second. Negatives are normalised too; empty ones and those equal to
-    the positive are left out. `symmetric` defaults to whether the kind is (schema.SYMMETRIC_KINDS).
+    the positive are left out. A side may be a dictionary array: each of its texts is normalised once. `symmetric` defaults to whether the kind is (schema.SYMMETRIC_KINDS).
     """
-    query = normalise_text(_column(query, pa.string(), 0)).fill_null("")
-    positive = normalise_text(_column(positive, pa.string(), 0)).fill_null("")
+    query, positive = _side(query), _side(positive)
     rows = len(query)
     kind = _column(kind, pa.string(), rows)
     source_column = _column(source, pa.string(), rows)

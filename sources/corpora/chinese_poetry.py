@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from sources.record_formats import Record
-from sources.records import BadRecord, Layout, RawPair, RecordSettings, record_id, record_source, text_of
+from sources.records import BadRecord, Layout, RawPair, RecordSettings, joined_texts, record_id, record_source
 
 
 def _pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair | BadRecord]:
-    poem = "".join(text_of(line, "paragraphs") for line in record["paragraphs"] or ())
+    poem = joined_texts(record["paragraphs"], "", "paragraphs")
     yield RawPair(record["title"], poem, "title_body", document_id=record_id("chinese_poetry", record.get("id")))
 
 

@@ -15,7 +15,17 @@ from pydantic import Field
 from sources.families.answers import answer_texts
 from sources.formats.json_records import shown
 from sources.record_formats import Record
-from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source, text_of
+from sources.records import (
+    BadRecord,
+    Layout,
+    RawPair,
+    RecordSettings,
+    field_of,
+    joined_texts,
+    record_id,
+    record_source,
+    text_of,
+)
 
 
 class DuReaderSettings(RecordSettings):
@@ -71,7 +81,7 @@ def _passage(document: Any) -> str:
 
 
 def _text(document: Any) -> str:
-    return "\n".join(text_of(paragraph, "paragraphs") for paragraph in field_of(document, "paragraphs", list))
+    return joined_texts(field_of(document, "paragraphs", list), "\n", "paragraphs")
 
 
 SOURCE: Final = record_source(

@@ -14,7 +14,17 @@ from pydantic import Field
 from sources.families.answers import answer_texts
 from sources.formats.json_records import type_name
 from sources.record_formats import Record
-from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source, text_of
+from sources.records import (
+    BadRecord,
+    Layout,
+    RawPair,
+    RecordSettings,
+    field_of,
+    joined_texts,
+    record_id,
+    record_source,
+    text_of,
+)
 
 
 class HotpotSettings(RecordSettings):
@@ -64,7 +74,7 @@ def _context(context: Any) -> Iterator[tuple[Any, Any]]:
 def _paragraph(title: Any, sentences: Any, settings: HotpotSettings) -> tuple[str, str]:
     if type(sentences) is not list:
         raise BadRecord("wrong_type", f"context: expected a list of sentences, found {type_name(sentences)}")
-    text = " ".join(text_of(sentence, "context") for sentence in sentences)
+    text = joined_texts(sentences, " ", "context")
     name = text_of(title, "context")
     return name, f"{name} {text}" if settings.with_title and text.strip() else text
 

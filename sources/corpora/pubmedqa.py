@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sources.record_formats import Format, Record
-from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, record_id, record_source, text_of
+from sources.records import BadRecord, Layout, RawPair, RecordSettings, field_of, joined_texts, record_id, record_source
 
 
 def _of_paper(record: Record, settings: RecordSettings) -> Iterator[RawPair]:
@@ -25,7 +25,7 @@ def _of_row(record: Record, settings: RecordSettings) -> Iterator[RawPair]:
 
 def _pairs(question: str, contexts: list[Any], conclusion: Any, identity: Any) -> Iterator[RawPair]:
     paper = record_id("pubmedqa", identity)
-    abstract = " ".join(text_of(part, "contexts") for part in contexts)
+    abstract = joined_texts(contexts, " ", "contexts")
     yield RawPair(question, abstract, "question_context", document_id=paper)
     if conclusion is not None:
         if type(conclusion) is not str:

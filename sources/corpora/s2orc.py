@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from sources.collector import without_collector
 from sources.families.citations import Citations
 from sources.files.partitions import MOST_PARTS, partition_count
 from sources.files.reading import base_name, input_size, is_compressed
@@ -186,7 +187,7 @@ class _S2orc(Source):
 
 def read(split: Split, settings: S2orcSettings) -> Iterator[Extracted]:
     """Stream the records of a split, or join all files."""
-    return _join(split, settings) if split.start == NOWHERE else _RECORDS.read(split, settings)
+    return without_collector(_join(split, settings)) if split.start == NOWHERE else _RECORDS.read(split, settings)
 
 
 def _join(split: Split, settings: S2orcSettings) -> Iterator[Extracted]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from sources.record_formats import Record
-from sources.records import BadRecord, Layout, RawPair, RecordSettings, record_id, record_source, text_of
+from sources.records import BadRecord, Layout, RawPair, RecordSettings, joined_texts, record_id, record_source, text_of
 
 
 def _pairs(record: Record, settings: RecordSettings) -> Iterator[RawPair | BadRecord]:
-    abstract = " ".join(text_of(sentence, "source") for sentence in record["source"] or ())
+    abstract = joined_texts(record["source"], " ", "source")
     identity = record_id("scitldr", record.get("paper_id"))
     for summary in record["target"] or ():
         yield RawPair(text_of(summary, "target"), abstract, "summary_body", document_id=identity)

@@ -10,8 +10,9 @@ corpus knows no positive for it. A question whose answers are kept back is a pai
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from sources.families.answers import answer_texts
@@ -83,27 +84,24 @@ class SquadFile:
     def _of_questions(self, questions: list[Any], context: str, identity: str | None) -> Iterator[RawPair | BadRecord]:
         for question in questions:
             try:
-                yield from self._of_question(question, context, identity)
+                pairs = self._of_question(question, context, identity)
             except BadRecord as error:
                 yield error
+            else:
+                yield from pairs
 
-    def _of_question(self, record: Any, context: str, identity: str | None) -> Iterator[RawPair]:
+    def _of_question(self, record: Any, context: str, identity: str | None) -> Iterable[RawPair]:
         question = field_of(record, "question", str)
         if self.corpus == "arcd":
             question = _ARCD_MARKS.sub("", question)
-        answers = answer_texts(record.get("answers"))
-        if record.get("is_impossible") is True or (record.get("answers") is not None and not answers):
-            return
+        given = record.get("answers")
+        answers = answer_texts(given)
+        if record.get("is_impossible") is True or (given is not None and not answers):
+            return ()
         language = _language_of(record.get("id"))
-        question_language = language or self.question_language
-        context_language = language or self.context_language
-
-        def pair(positive: str, kind: str) -> RawPair:
-            return RawPair(question, positive, kind, None, question_language, context_language, identity)
-
-        yield pair(context, "question_context")
-        for answer in answers:
-            yield pair(answer, "question_answer")
+        languages = language or self.question_language, language or self.context_language
+        pairs = (RawPair(question, answer, "question_answer", None, *languages, identity) for answer in answers)
+        return chain((RawPair(question, context, "question_context", None, *languages, identity),), pairs)
 
     def _article(self, article: Record, settings: RecordSettings) -> RawDocument:
         """The paragraphs as one text; those that cannot be used are quarantined with their questions already."""

@@ -5,19 +5,11 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from sources.files.reading import BLOCK, EXCERPT, UTF8_MARK, Block, ByteStream, Fault, LongRecord, RecordBlock
 from sources.source import SourceError
 
 _OVERHEAD: Final = 100  # bytes that an element costs besides its text: short ones fill a block too
-
-_QUOTE, _BACKSLASH, _COMMA, _OPEN, _CLOSE = 1, 2, 3, 4, 5
-_CODES: Final = np.zeros(256, np.uint8)
-for _characters, _code in ((b'"', _QUOTE), (b"\\", _BACKSLASH), (b",", _COMMA), (b"[{", _OPEN), (b"]}", _CLOSE)):
-    _CODES[list(_characters)] = _code
-
-Positions = npt.NDArray[np.int64]
 
 
 def holds_array(path: str, encoding: str | None = None) -> bool:
@@ -106,42 +98,25 @@ class _Scan:
     """Finds where elements end, over chunks cut anywhere; `level` is how deep they lie."""
 
     def __init__(self, level: int = 1) -> None:
-        self.depth = 0
         self._level = level
-        self._in_text = False
-        self._escaped = False  # whether the first byte of the next chunk follows an odd number of backslashes
+        self._state = np.zeros(3, np.int64)
+
+    @property
+    def depth(self) -> int:
+        """How many brackets are open."""
+        from sources.formats.json_array_loops import DEPTH
+
+        return int(self._state[DEPTH])
 
     def cuts(self, chunk: bytes) -> Iterator[tuple[int, bool]]:
         """Positions of the commas and brackets that bound elements, and whether what comes before them is one."""
-        codes = _CODES[np.frombuffer(chunk, np.uint8)]
-        places = np.flatnonzero(codes)
-        kinds = codes[places]
-        quotes = (kinds == _QUOTE) & ~self._after_backslash(codes, places)
-        before = np.cumsum(quotes) - quotes + self._in_text
-        self._in_text = bool((quotes.sum() + self._in_text) % 2)
-        plain = (before % 2 == 0) & (kinds >= _COMMA)
-        places, kinds = places[plain], kinds[plain]
-        depths = self.depth + np.cumsum((kinds == _OPEN).astype(np.int64) - (kinds == _CLOSE))
-        opens = (kinds == _OPEN) & (depths == self._level)
-        ends = ((kinds == _COMMA) & (depths == self._level)) | ((kinds == _CLOSE) & (depths == self._level - 1))
-        self.depth = int(depths[-1]) if len(depths) else self.depth
-        chosen = opens | ends
-        return zip(places[chosen].tolist(), ends[chosen].tolist(), strict=True)
+        from sources.formats.json_array_loops import find_cuts
 
-    def _after_backslash(self, codes: npt.NDArray[np.uint8], places: Positions) -> npt.NDArray[np.bool_]:
-        """For each place, whether an odd number of backslashes stands right before it."""
-        slashes = np.flatnonzero(codes == _BACKSLASH)
-        first, self._escaped = self._escaped, False
-        if not len(slashes):
-            return np.asarray((places == 0) & first)
-        begins = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
-        lengths = np.diff(begins, append=len(slashes))
-        starts = slashes[begins]
-        lengths = lengths - ((starts == 0) & first)  # an escaped backslash escapes nothing
-        ends = starts + np.diff(begins, append=len(slashes))
-        escaped = ends[lengths % 2 == 1]
-        self._escaped = bool(len(escaped) and escaped[-1] == len(codes))
-        return np.asarray(np.isin(places, escaped) | ((places == 0) & first))
+        data = np.frombuffer(chunk, np.uint8)
+        words = data[: len(data) // 8 * 8].view(np.uint64)
+        cuts, ends = np.empty(len(data), np.int32), np.empty(len(data), np.bool_)
+        found = find_cuts(data, words, self._level, self._state, cuts, ends)
+        return zip(cuts[:found].tolist(), ends[:found].tolist(), strict=True)
 
 
 class _Elements:
@@ -164,20 +139,24 @@ class _Elements:
 
     def add(self, chunk: bytes, cut: int, inside: bool, offset: int) -> bytes:
         """End an element at a byte of the chunk; outside of an array, drop what came before, which is returned."""
-        self._grow(chunk[self._at : cut], offset + self._at)
+        text, start, length = chunk[self._at : cut], offset + self._at, cut - self._at
+        if self._parts:
+            self._grow(text, start)
+            text, start, length = b"".join(self._parts), self._start or 0, self._length
+            self._parts, self._length, self._start = [], 0, None
         self._at = cut + 1
-        text = b"".join(self._parts)
-        start, length = self._start or 0, self._length
-        self._parts, self._length, self._start = [], 0, None
-        if not inside or not (stripped := text.strip()):
+        if not inside or not (line := text.strip()):
             return text
         if length > self._longest:
-            self._done.append(LongRecord(stripped[:EXCERPT], start, None))
+            self._done.append(LongRecord(line[:EXCERPT], start, None))
             self.size += EXCERPT
-        else:
-            line = stripped.replace(b"\n", b" ").replace(b"\r", b" ")  # valid JSON texts hold neither
-            self._done.append((start + len(text) - len(text.lstrip()), line))
-            self.size += len(line) + _OVERHEAD
+            return b""
+        if line is not text:
+            start += len(text) - len(text.lstrip())
+        if b"\n" in line or b"\r" in line:  # between the parts of an element: its texts hold neither
+            line = line.replace(b"\n", b" ").replace(b"\r", b" ")
+        self._done.append((start, line))
+        self.size += len(line) + _OVERHEAD
         return b""
 
     def keep_rest(self, chunk: bytes, offset: int) -> None:

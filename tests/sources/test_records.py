@@ -20,6 +20,7 @@ from sources.records import (
     RawPair,
     RecordSettings,
     field_of,
+    joined_texts,
     record_id,
     record_source,
 )
@@ -472,6 +473,13 @@ def test_a_text_that_parquet_holds_once_for_many_rows_comes_in_small_steps(tmp_p
     (split,) = source.splits(str(path), chosen, WHOLE)
     steps = source.read(split, chosen)
     assert [next(steps).pairs.num_rows for _ in range(4)] == [34, 30] * 2  # 64 rows decoded, 16 MiB a step
+
+
+def test_texts_of_a_list_are_joined_and_one_that_is_none_is_named() -> None:
+    assert joined_texts(["a", "", "b"], " ", "lines") == "a  b"
+    assert joined_texts(None, " ", "lines") == ""
+    with pytest.raises(BadRecord, match="lines: expected a text, found a number"):
+        joined_texts(["a", 7], " ", "lines")
 
 
 def test_ids_of_a_corpus_are_texts_and_whole_numbers() -> None:

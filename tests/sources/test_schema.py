@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -36,6 +37,17 @@ def plain(text: str) -> str:
 def test_normalised_text_is_that_of_plain_python(texts: list[str | None]) -> None:
     expected = [None if text is None else plain(text) for text in texts]
     assert normalise_text(pa.array(texts, pa.string())).to_pylist() == expected
+
+
+LONG_PARTS = st.sampled_from(
+    ["a plain run of words ", "without-any-space~", " ", "  ", "\n", "\x7f", "\x1f!", "é", "x"]
+)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.lists(LONG_PARTS, max_size=8).map("".join), max_size=6))
+def test_long_runs_of_plain_text_are_tidied_as_short_ones(texts: list[str]) -> None:
+    assert normalise_text(pa.array(texts, pa.string())).to_pylist() == [plain(text) for text in texts]
 
 
 @settings(deadline=None)  # the first call compiles
@@ -87,6 +99,14 @@ def test_pairs_with_an_empty_or_equal_side_are_rejected_by_reason() -> None:
         "4": "query_equals_positive",
         "5": "empty_query",
     }
+
+
+def test_a_side_given_as_a_dictionary_makes_the_same_pairs() -> None:
+    query, positive = ["a", "a", "b", "b"], ["x  y", "x  y", None, "b"]
+    facts: dict[str, Any] = {"kind": "other", "source": "s", "document_id": list("1234")}
+    plain_sides = make_pairs(query=query, positive=positive, **facts)
+    columns = [pa.array(side, pa.string()).dictionary_encode() for side in (query, positive)]
+    assert make_pairs(query=columns[0], positive=columns[1], **facts) == plain_sides
 
 
 def test_negatives_are_normalised_and_lose_the_empty_and_the_positive() -> None:
