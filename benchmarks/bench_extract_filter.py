@@ -243,17 +243,28 @@ def _count_reasons(reasons: Any) -> None:
 
 
 def decide_batch(batch: Any, folder: str) -> Iterator[Any]:
-    from filters.decide import FilterSettings, decide
+    from filters.decide import decide
     from filters.measure import measure
     from sources.schema import split_rejects
 
-    settings = FilterSettings(preset="c-mtp")
+    settings = compared_settings()
     measured = measure(batch, settings)
     reason = decide(measured, settings, batch["kind"], batch["query_lang"], batch["positive_lang"])
     _count_reasons(reason)
     kept, rejects = split_rejects(batch, reason)
     write_batch(rejects, folder, "dropped")
     yield kept
+
+
+@cache
+def compared_settings() -> Any:
+    """Those rules of c-mtp that the row by row way has too: on characters, copies and languages."""
+    from filters.rules import RULES
+    from filters.settings import PRESETS, FilterSettings
+
+    compared = {rule.setting for rule in RULES if rule.family in ("text", "likeness", "language")}
+    rules = {name: value for name, value in PRESETS["c-mtp"].items() if name in compared and value != "calibrated"}
+    return FilterSettings.model_validate(rules)
 
 
 def write_batch(batch: Any, folder: str, name: str) -> None:
@@ -297,9 +308,8 @@ def decide_row(row: dict[str, str]) -> Iterator[Any]:
 def row_decider() -> Any:
     """The rules of filters.decide in plain Python: (row) -> reason or None."""
     from filters.characters import BROKEN, CJK, DIGIT, LETTER, MARK, SPACE, SYMBOL, UNSPACED, UPPER, class_of_character
-    from filters.decide import FilterSettings
 
-    limits = FilterSettings(preset="c-mtp")
+    limits = compared_settings()
     class_of = class_of_character().tolist()
     identify = row_language_identifier()
     letter_kinds = (UPPER, LETTER, MARK, UNSPACED)

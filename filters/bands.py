@@ -23,11 +23,11 @@ class Bands:
         chance: NDArray[np.float64] = 1 - (1 - np.asarray(similarity, np.float64) ** self.rows) ** self.bands
         return chance
 
-    def keys(self, signatures: NDArray[np.uint16], band: int) -> NDArray[np.uint64]:
-        """The key of each signature in a band: uint64 [rows]. Bands have keys of their own."""
+    def keys(self, signatures: NDArray[np.uint8], band: int, view: int = 0) -> NDArray[np.uint64]:
+        """The key of each signature in a band: uint64 [rows]. Bands and views have keys of their own."""
         from filters import minhash_loops
 
-        keys: NDArray[np.uint64] = minhash_loops.hash_bands(signatures, band * self.rows, self.rows)
+        keys: NDArray[np.uint64] = minhash_loops.hash_bands(signatures, band * self.rows, self.rows, view)
         return keys
 
 

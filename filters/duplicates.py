@@ -6,6 +6,7 @@ Everything is vectorised over whole columns; the results do not depend on the or
 rows of one key share a position.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -23,6 +24,10 @@ KEY: Final = pa.binary(16)
 
 # Punctuation that carries meaning in short texts: C# is not C, 50 % is not 50, @home is not home.
 _MEANINGFUL: Final = "#%&@"
+
+# Of combined_keys: odd numbers with about as many ones as zeros (Steele and Vigna 2021; splitmix64's step).
+_MULTIPLIER: Final = 0xD1342543DE82EF95
+_INCREMENT: Final = 0x9E3779B97F4A7C15
 
 
 def fold(texts: pa.Array) -> pa.Array:
@@ -56,31 +61,64 @@ def dedup_key(texts: pa.Array) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(KEY, len(places) - 1, [None, pa.py_buffer(keys)])
 
 
-def first_of_each(keys: pa.Array, position: Any) -> NDArray[np.bool_]:
-    """Which rows are kept where each key is kept once: the one with the smallest position: bool [rows].
+def combined_keys(*columns: pa.Array) -> pa.Array:
+    """A key of several columns, row by row: binary(16). Each is binary(16) or uint64 without nulls; their order counts.
 
-    `position` is an integer array [rows]. Of equal positions the first row is kept.
+    Two rows of different values have one key with the chance that 128 random bits agree: the columns must be hashes.
     """
-    first: NDArray[np.bool_] = rank_in_group(keys, position) == 0
+    halves = [half for column in columns for half in _words(column)]
+    sums = [np.full(len(columns[0]), seed, np.uint64) for seed in (1, 2)]
+    for half in halves:
+        sums = [_mixed(value * np.uint64(_MULTIPLIER) + half + np.uint64(_INCREMENT)) for value in sums]
+    return keys_of_halves(*sums)
+
+
+def key_halves(keys: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The first and last eight bytes of binary(16) keys as numbers that sort as the bytes do: uint64 [rows] each."""
+    high, low = _halves(keys)
+    return high.byteswap(), low.byteswap()
+
+
+def keys_of_halves(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> pa.Array:
+    """binary(16) keys from what key_halves gives."""
+    raw = np.empty((len(high), 2), ">u8")
+    raw[:, 0], raw[:, 1] = high, low
+    return pa.FixedSizeBinaryArray.from_buffers(KEY, len(high), [None, pa.py_buffer(raw)])
+
+
+def order_of_keys(high: NDArray[np.uint64], low: NDArray[np.uint64], *then: Any) -> NDArray[np.int64]:
+    """The rows in the order of their keys (as key_halves gives them), and rows of one key in that of `then`: int64 [rows]."""
+    order = np.argsort(high)
+    _sort_runs(order, high, low, then)
+    return order
+
+
+def first_of_each(keys: pa.Array, *order: Any) -> NDArray[np.bool_]:
+    """Which rows are kept where each key is kept once: the one that comes first in `order`: bool [rows].
+
+    `order` is as in rank_in_group. Of rows equal in it the first is kept.
+    """
+    first: NDArray[np.bool_] = rank_in_group(keys, *order) == 0
     return first
 
 
-def rank_in_group(keys: pa.Array, position: Any) -> NDArray[np.int32]:
-    """Each row's place among the rows of its key by position: int32 [rows], 0 the first.
+def rank_in_group(keys: pa.Array, *order: Any) -> NDArray[np.int32]:
+    """Each row's place among the rows of its key: int32 [rows], 0 the first.
 
+    `order` is one array of numbers [rows] or several, smaller ones first; rows equal in one go by the next.
     `rank_in_group(...) < n` keeps at most n rows of each key.
     """
     high, low = _halves(keys)
-    order = np.argsort(high)
-    positions = np.asarray(position)
-    if len(positions) != len(high):
-        raise ValueError(f"There are {len(high)} keys but {len(positions)} positions; give each row one of both.")
-    _sort_runs(order, high, low, positions)
-    high, low = high[order], low[order]
-    starts = np.r_[True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])][: len(order)]
-    places = np.arange(len(order))
-    rank = np.empty(len(order), np.int32)
-    rank[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
+    columns = [np.asarray(column) for column in order]
+    for column in columns:
+        if len(column) != len(high):
+            raise ValueError(f"There are {len(high)} keys but {len(column)} positions; give each row one of both.")
+    sorted_rows = order_of_keys(high, low, *columns)
+    high, low = high[sorted_rows], low[sorted_rows]
+    starts = np.r_[True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])][: len(sorted_rows)]
+    places = np.arange(len(sorted_rows))
+    rank = np.empty(len(sorted_rows), np.int32)
+    rank[sorted_rows] = places - np.maximum.accumulate(np.where(starts, places, 0))
     return rank
 
 
@@ -130,11 +168,23 @@ def _halves(keys: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
+def _words(column: pa.Array) -> tuple[NDArray[np.uint64], ...]:
+    return (column.to_numpy(),) if pa.types.is_uint64(column.type) else key_halves(column)
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's finaliser (Steele et al. 2014)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
 def _sort_runs(
-    order: NDArray[np.int64], high: NDArray[np.uint64], low: NDArray[np.uint64], positions: NDArray[Any]
+    order: NDArray[np.int64], high: NDArray[np.uint64], low: NDArray[np.uint64], then: Sequence[Any]
 ) -> None:
-    """Brings rows of one high half, adjacent in `order`, into the order of low half, position and row."""
+    """Brings rows of one high half, adjacent in `order`, into the order of low half, then `then`, then row."""
     equal = high[order][1:] == high[order][:-1]
     shared = np.flatnonzero(np.r_[equal, False] | np.r_[False, equal])
     rows = order[shared]
-    order[shared] = rows[np.lexsort((rows, positions[rows], low[rows], high[rows]))]
+    columns = [np.asarray(column)[rows] for column in reversed(then)]
+    order[shared] = rows[np.lexsort((rows, *columns, low[rows], high[rows]))]

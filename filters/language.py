@@ -78,7 +78,8 @@ class LanguageModel:
 def measure_language(batch: pa.RecordBatch, settings: LanguageSettings) -> pa.RecordBatch:
     """LANGUAGE_MEASURES of a PAIR batch, row by row.
 
-    A text of fewer than `min_letters` letters is judged together with its partner where the pair is in one language;
+    A text of fewer than `min_letters` letters is judged together with its partner where the pair is in one language, and
+    so is a Japanese title without kana;
     in pairs across languages, and where both together are too short, it is not judged (null). Nor is a text whose
     claimed language the model does not know: it would only be taken for a neighbour.
 
@@ -87,7 +88,10 @@ def measure_language(batch: pa.RecordBatch, settings: LanguageSettings) -> pa.Re
     model = load_language_model(settings.model)
     sides = [_beginning(batch["query"], settings), _beginning(batch["positive"], settings)]
     letters = [measure_text(side)["letters"].to_numpy() for side in sides]
-    short = [side_letters < settings.min_letters for side_letters in letters]
+    short = [
+        (side_letters < settings.min_letters) | _without_kana(side, batch[claimed], side_letters)
+        for side, side_letters, claimed in zip(sides, letters, ("query_lang", "positive_lang"), strict=True)
+    ]
     together = _one_language(batch) & (short[0] | short[1])
     enough_together = letters[0] + letters[1] >= settings.min_letters
     judged = [
@@ -106,6 +110,18 @@ def measure_language(batch: pa.RecordBatch, settings: LanguageSettings) -> pa.Re
         taken = pa.array(place, mask=~side_judged)
         columns += [language.take(taken), probability.take(taken)]
     return pa.RecordBatch.from_arrays(columns, schema=LANGUAGE_MEASURES)
+
+
+# Letters, a Han one counting three: titles in Japanese are often without kana, sentences hardly ever.
+_JAPANESE_TITLE: Final = 100
+
+
+def _without_kana(side: pa.Array, claimed: pa.Array, letters: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Short texts that the corpus says are Japanese and that hold no kana: alone they would be taken for Chinese."""
+    found: NDArray[np.bool_] = pc.equal(claimed, "jpn_Jpan").to_numpy(zero_copy_only=False) & (letters < _JAPANESE_TITLE)
+    if found.any():
+        found[found] = _count_scripts(side.filter(pa.array(found)))["Kana"] == 0
+    return found
 
 
 @cache

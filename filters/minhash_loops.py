@@ -3,8 +3,8 @@
 Signatures are made by fast similarity sketching (Dahlgaard, Knudsen, Thorup 2017, "Fast similarity sketching", FOCS):
 in rounds, each shingle is thrown into one bin by the round's hash, and each bin keeps the least it was given in the
 first round that gave it any. Two sets agree in a bin with their Jaccard similarity as probability, and estimates
-spread no more than those of as many independent permutations; the work is about one hash a shingle, not one a shingle and
-permutation.
+spread no more than those of as many independent permutations; the work is a few hashes a shingle, not one for each
+permutation. Of what a bin keeps, 8 bits are stored (Li and Koenig 2010, "b-bit minwise hashing", WWW).
 """
 
 from typing import Any, Final
@@ -26,38 +26,60 @@ from filters.shingle_loops import (
 )
 from filters.shingles import CODE_POINT, SHORT, VIEWS
 
-Signatures = NDArray[np.uint16]  # [rows, permutations]
+Signatures = NDArray[np.uint8]  # [rows, permutations]
 
 EMPTY: Final = 0xFFFFFFFFFFFFFFFF
+LOW_HALF: Final = 0xFFFFFFFF
 ROUNDS_OF_REPETITIONS: Final = 3  # after as many, shingles are mostly few that repeat, if there are many
 
 
 @compiled
-def sign_shingles(hashes: Hashes, count: int, least: Hashes, signature: NDArray[np.uint16]) -> None:
+def throw_shingles(hashes: Hashes, count: int, turn: int, least: Hashes) -> None:
+    """One round: throws each shingle into a bin, where a value of this round stays if nothing smaller is there."""
+    bins = np.uint64(len(least))
+    salt = np.uint64(turn + 1) * np.uint64(GOLDEN)
+    high = np.uint64(turn) << np.uint64(32)
+    for place in range(count):
+        value = mix(hashes[place] + salt)
+        chosen = ((value >> np.uint64(32)) * bins) >> np.uint64(32)
+        least[chosen] = min(least[chosen], high | (value & np.uint64(LOW_HALF)))
+
+
+@compiled
+def throw_into(chosen: int, hashes: Hashes, count: int, turn: int, least: Hashes) -> None:
+    """A round in which all shingles go into one bin."""
+    salt = np.uint64(turn + 1) * np.uint64(GOLDEN)
+    high = np.uint64(turn) << np.uint64(32)
+    for place in range(count):
+        value = high | (mix(hashes[place] + salt) & np.uint64(LOW_HALF))
+        least[chosen] = min(least[chosen], value)
+
+
+@compiled
+def empty_bins(least: Hashes) -> int:
+    """Bins that were given nothing yet."""
+    empty = 0
+    for place in range(len(least)):
+        empty += least[place] == np.uint64(EMPTY)
+    return empty
+
+
+@compiled
+def sign_shingles(hashes: Hashes, count: int, least: Hashes, signature: NDArray[np.uint8]) -> None:
     """Fills the signature of a set of shingles, which may hold equal ones and is reordered; count is 1 at least."""
     bins = len(signature)
     least[:] = np.uint64(EMPTY)
-    empty = bins
-    for turn in range(2 * bins):
-        salt = np.uint64(turn + 1) * np.uint64(GOLDEN)
-        high = np.uint64(turn) << np.uint64(32)
-        for place in range(count):
-            value = mix(hashes[place] + salt)
-            # The last rounds have a bin each, so that none stays empty.
-            chosen = np.int64(((value >> np.uint64(32)) * np.uint64(bins)) >> np.uint64(32))
-            if turn >= bins:
-                chosen = np.int64(turn - bins)
-            value = high | (value & np.uint64(0xFFFFFFFF))
-            if value < least[chosen]:
-                if least[chosen] == np.uint64(EMPTY):
-                    empty -= 1
-                least[chosen] = value
-        if empty == 0:
+    for turn in range(bins):
+        throw_shingles(hashes, count, turn, least)
+        if empty_bins(least) == 0:
             break
         if turn == ROUNDS_OF_REPETITIONS and count > bins:
             count = distinct(hashes, count)
+    for place in range(bins):  # the last rounds have a bin each, so that none stays empty
+        if least[place] == np.uint64(EMPTY):
+            throw_into(place, hashes, count, bins + place, least)
     for place in range(bins):
-        signature[place] = np.uint16(mix(least[place]) & np.uint64(0xFFFF))
+        signature[place] = np.uint8(mix(least[place]) & np.uint64(0xFF))
 
 
 @compiled
@@ -102,7 +124,7 @@ def sketch_texts(
 
 
 @compiled
-def agreement(left: NDArray[np.uint16], right: NDArray[np.uint16]) -> int:
+def agreement(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> int:
     """In how many places two signatures agree."""
     equal = 0
     for place in range(len(left)):
@@ -120,12 +142,17 @@ def agreements(signatures: Signatures, left: NDArray[np.int64], right: NDArray[n
 
 
 @compiled
-def hash_bands(signatures: Signatures, first: int, size: int) -> Hashes:
-    """The key of each row's places first..first + size: uint64 [rows]; equal places give equal keys."""
+def hash_bands(signatures: Signatures, first: int, size: int, view: int) -> Hashes:
+    """The key of each row's places first..first + size: uint64 [rows]; equal places of a view give equal keys."""
     keys = np.empty(len(signatures), np.uint64)
+    start = mix(np.uint64(len(VIEWS) * first + view + 1))
     for row in range(len(signatures)):
-        key = np.uint64(first + 1)
-        for place in range(first, first + size):
-            key = mix(key + np.uint64(GOLDEN)) ^ np.uint64(signatures[row, place])
-        keys[row] = mix(key)
+        key = start
+        eight = np.uint64(0)
+        for place in range(size):
+            eight = eight << np.uint64(8) | np.uint64(signatures[row, first + place])
+            if place & 7 == 7:
+                key = mix(key ^ eight)
+                eight = np.uint64(0)
+        keys[row] = mix(key ^ eight)
     return keys

@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filters.loops import compiled, decode
+from filters.minhash import BY_CHANCE
 from filters.minhash_loops import Signatures, agreement
-from filters.shingle_loops import GOLDEN, Codes, Hashes, longest_text, mix, shingle_set
+from filters.shingle_loops import GOLDEN, Codes, Hashes, eight_bytes, longest_text, mix, shingle_set
 from filters.shingles import SHORT, SPACE
 
 Numbers = NDArray[np.int64]
 
+LENGTH, COUNTS, BITS = 0, 1, 3  # the places of a row's facts
 SLOTS_PER_KEY: Final = 8
+LEAST_BY_CLASSES: Final = 8  # characters: the table of shorter texts is as fast
 NOT_ALIKE: Final = -1.0
 
 
@@ -20,14 +23,15 @@ class Comparison(NamedTuple):
     """What rows are compared by in one view: their signatures first, then what tells exactly."""
 
     view_number: int
-    bits: Hashes  # of the signatures (see lowest_bits)
+    facts: Hashes  # of each row, side by side: what most pairs are told apart by (see put_facts)
     least_equal_bits: int  # pairs that share fewer are not compared further
     signatures: Signatures
-    least_estimate: float  # of the similarity by signatures: pairs below are not compared further
+    least_agreements: int  # of the places of two signatures: pairs with fewer are not compared further
     folded_bounds: Numbers  # SHORT: the folded texts of the rows
     folded_data: NDArray[np.uint8]
     numbers: Hashes  # in the folded texts (see hash_numbers)
     least_edit_similarity: float
+    least_word_similarity: float
     words_per_edit: int
     numbers_agree: bool
     exact: bool  # other views: whether shingles are compared, those of the texts below
@@ -74,39 +78,87 @@ def find_roots(parents: Numbers) -> None:
 
 
 @compiled
+def put_signatures(signatures: Signatures, places: Numbers, into: Signatures) -> None:
+    """Copies each row to its place; those with a negative one are left out."""
+    for row in range(len(places)):
+        if places[row] >= 0:
+            into[places[row]] = signatures[row]
+
+
+@compiled
+def put_lengths(bounds: Numbers, places: Numbers, lengths: Numbers) -> None:
+    """Writes each text's bytes behind its place (at place + 1), so that a running sum makes bounds of them."""
+    for row in range(len(places)):
+        if places[row] >= 0:
+            lengths[places[row] + 1] = bounds[row + 1] - bounds[row]
+
+
+@compiled
+def put_texts(
+    bounds: Numbers, data: NDArray[np.uint8], places: Numbers, into_bounds: Numbers, into: NDArray[np.uint8]
+) -> None:
+    """Copies each text to its place; those with a negative one are left out."""
+    for row in range(len(places)):
+        if places[row] >= 0:
+            to = into_bounds[places[row]]
+            for byte in range(bounds[row], bounds[row + 1]):
+                into[to] = data[byte]
+                to += 1
+
+
+@compiled
 def hash_sketches(signatures: Signatures, folded_bounds: Numbers, folded_data: NDArray[np.uint8]) -> Hashes:
-    """A key of each sketch that equal sketches share: uint64 [rows]."""
+    """A key of each sketch that equal sketches share: uint64 [rows]; of the folded text alone where there is one."""
     keys = np.empty(len(signatures), np.uint64)
     for row in range(len(signatures)):
-        key = np.uint64(GOLDEN)
-        for place in range(signatures.shape[1]):
-            key = (key + np.uint64(signatures[row, place])) * np.uint64(GOLDEN)
-            key ^= key >> np.uint64(32)
-        for byte in range(folded_bounds[row], folded_bounds[row + 1]):
-            key = (key + np.uint64(folded_data[byte])) * np.uint64(GOLDEN)
-            key ^= key >> np.uint64(32)
-        keys[row] = mix(key)
+        start, end = folded_bounds[row], folded_bounds[row + 1]
+        keys[row] = hash_bytes(folded_data[start:end]) if end > start else hash_bytes(signatures[row])
     return keys
 
 
 @compiled
-def lowest_bits(signatures: Signatures) -> Hashes:
-    """The lowest bit of each place: uint64 [rows, places / 64 rounded up]; bits that are left over are 0."""
-    rows, places = signatures.shape
-    bits = np.zeros((rows, (places + 63) // 64), np.uint64)
-    for row in range(rows):
-        for place in range(places):
-            bit = np.uint64(signatures[row, place] & np.uint16(1))
-            bits[row, place // 64] |= bit << np.uint64(place % 64)
-    return bits
+def hash_bytes(data: NDArray[np.uint8]) -> Any:
+    """A key of some bytes: uint64."""
+    key = mix(len(data) + 1)
+    at = 0
+    while at + 8 <= len(data):
+        key = mix(key ^ eight_bytes(data, at))
+        at += 8
+    rest = np.uint64(0)
+    for place in range(at, len(data)):
+        rest = rest << np.uint64(8) | np.uint64(data[place])
+    return mix(key ^ rest)
 
 
 @compiled
-def equal_bits(bits: Hashes, left: int, right: int) -> Any:
+def put_facts(signatures: Signatures, bounds: Numbers, data: NDArray[np.uint8], facts: Hashes) -> None:
+    """Writes of each row what fits into a line of the cache: the signature's bits, the characters of a folded text.
+
+    facts is uint64 [rows, BITS + places / 64 rounded up]: the length in characters; two words of counts, of 4 bits that
+    end at 15, of the characters whose code modulo 32 is 0 to 31, which parts the letters of most alphabets; and the
+    lowest bit of each place of the signature, bits that are left over being 0.
+    """
+    facts[:] = 0
+    for row in range(len(signatures)):
+        at, end = bounds[row], bounds[row + 1]
+        while at < end:
+            character, size = decode(data, at, end)
+            at += size
+            facts[row, LENGTH] += np.uint64(1)
+            half, shift = COUNTS + ((character >> 4) & 1), np.uint64(4 * (character & 15))
+            if (facts[row, half] >> shift) & np.uint64(15) < 15:
+                facts[row, half] += np.uint64(1) << shift
+        for place in range(signatures.shape[1]):
+            bit = np.uint64(signatures[row, place] & np.uint8(1))
+            facts[row, BITS + place // 64] |= bit << np.uint64(place % 64)
+
+
+@compiled
+def equal_bits(facts: Hashes, left: int, right: int) -> Any:
     """How many bits of two rows are equal (those left over included), counted as in Warren, "Hacker's delight", 5-1."""
-    count = 64 * bits.shape[1]
-    for place in range(bits.shape[1]):
-        value = bits[left, place] ^ bits[right, place]
+    count = 64 * (facts.shape[1] - BITS)
+    for place in range(BITS, facts.shape[1]):
+        value = facts[left, place] ^ facts[right, place]
         value -= (value >> np.uint64(1)) & np.uint64(0x5555555555555555)
         value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
         value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -204,9 +256,71 @@ def hash_numbers(bounds: Numbers, data: NDArray[np.uint8]) -> Hashes:
 
 
 @compiled
+def surplus(left: Any, right: Any) -> Any:
+    """The sum of how much greater the left one's counts are, where they are, of eight counts of 4 bits in as many bytes."""
+    difference = (left | np.uint64(0x8080808080808080)) - right  # 128 more in each byte
+    greater = (difference >> np.uint64(7)) & np.uint64(0x0101010101010101)
+    difference &= greater * np.uint64(0x7F)
+    return np.int64((difference * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@compiled
+def least_edits(facts: Hashes, left: int, right: int) -> Any:
+    """Edits that make one text the other at least: one adds a character at most, and takes one at most."""
+    added = removed = 0
+    every_other = np.uint64(0x0F0F0F0F0F0F0F0F)
+    for half in range(COUNTS, COUNTS + 2):
+        for shift in (np.uint64(0), np.uint64(4)):
+            one = (facts[left, half] >> shift) & every_other
+            other = (facts[right, half] >> shift) & every_other
+            removed += surplus(one, other)
+            added += surplus(other, one)
+    return max(added, removed)
+
+
+@compiled
+def cannot_be_alike(facts: Hashes, allowed: float, words_per_edit: int, left: int, right: int) -> Any:
+    """Whether two short texts need more edits than are allowed, of characters and of words, by their counts alone."""
+    most = np.int64(allowed * max(facts[left, LENGTH], facts[right, LENGTH]) + 1e-9)
+    if least_edits(facts, left, right) <= most:
+        return False
+    # The class of SPACE, which has a few others in it, and no more than 15.
+    spaces = max(facts[left, COUNTS] & np.uint64(15), facts[right, COUNTS] & np.uint64(15))
+    return spaces < 15 and np.int64(spaces) + 1 < words_per_edit
+
+
+@compiled
 def have_other_numbers(left: Any, right: Any) -> Any:
     """Whether two texts have as many numbers but not the same, by the keys of hash_numbers."""
     return left != right and (left & np.uint64(255)) == (right & np.uint64(255))
+
+
+@compiled
+def class_distance(left: Numbers, right: Numbers, most: int) -> Any:
+    """The edit distance of two texts where characters of one class count as equal, or a number above `most`.
+
+    There are 128 classes, so it is no more than the edit distance, and mostly is it. All of a column of the table is
+    computed at once, in the bits of a word (Myers 1999; Hyyro 2003): `left` has 64 characters at most, and one at least.
+    """
+    one = np.uint64(1)
+    places = np.zeros(128, np.uint64)
+    for place in range(len(left)):
+        places[left[place] & 127] |= one << np.uint64(place)
+    last = one << np.uint64(len(left) - 1)
+    grows, falls = ~np.uint64(0), np.uint64(0)  # where a column's distance is one more, or less, than that above
+    distance = len(left)
+    for place in range(len(right)):
+        equal = places[right[place] & 127]
+        upright = equal | falls
+        level = (((equal & grows) + grows) ^ grows) | equal
+        more, less = falls | ~(level | grows), grows & level
+        distance += (more & last) != 0
+        distance -= (less & last) != 0
+        if distance > most + len(right) - 1 - place:
+            return most + 1
+        more, less = (more << one) | one, less << one
+        grows, falls = less | ~(upright | more), more & upright
+    return distance
 
 
 @compiled
@@ -227,6 +341,10 @@ def edit_distance(
     height, width = left_count - start, right_count - start
     if abs(height - width) > most:
         return most + 1
+    if LEAST_BY_CLASSES <= height <= 64 and width > 0:
+        bound = class_distance(left[start:left_count], right[start:right_count], most)
+        if bound > most:
+            return most + 1
     above, row = distances[: width + 1], distances[width + 1 : 2 * width + 2]
     for column in range(width + 1):
         above[column] = column
@@ -243,6 +361,34 @@ def edit_distance(
             return most + 1
         above, row = row, above
     return above[width]
+
+
+@compiled
+def has_other_word(
+    left: Numbers, left_count: int, right: Numbers, right_count: int, least_word_similarity: float, space: Numbers
+) -> Any:
+    """Whether two texts differ in one word alone, which is another word, not the same one with a typing error in it.
+
+    Texts of one word, and those without spaces, have no other words to tell that.
+    """
+    start = 0
+    while start < min(left_count, right_count) and left[start] == right[start]:
+        start += 1
+    rest = 0
+    while rest < min(left_count, right_count) - start and left[left_count - 1 - rest] == right[right_count - 1 - rest]:
+        rest += 1
+    while start > 0 and left[start - 1] != SPACE:
+        start -= 1
+    while rest > 0 and left[left_count - rest] != SPACE:
+        rest -= 1
+    one, other = left_count - rest - start, right_count - rest - start
+    if min(one, other) <= 0 or (start == 0 and rest == 0):
+        return False
+    one_word, other_word = left[start : start + one], right[start : start + other]
+    if count_words(one_word, one) + count_words(other_word, other) > 2:
+        return False
+    most = max(1, np.int64((1 - least_word_similarity) * max(one, other) + 1e-9))
+    return edit_distance(one_word, one, other_word, other, most, space) > most
 
 
 @compiled
@@ -292,7 +438,9 @@ def compare_folded(
     second_count = decode_text(data, bounds[right], bounds[right + 1], second)
     most = np.int64((1 - comparison.least_edit_similarity) * max(first_count, second_count) + 1e-9)
     share = share_unedited(first, first_count, second, second_count, most, space)
-    if share != NOT_ALIKE:
+    if share != NOT_ALIKE and not has_other_word(
+        first, first_count, second, second_count, comparison.least_word_similarity, space
+    ):
         return share
     if max(count_words(first, first_count), count_words(second, second_count)) < comparison.words_per_edit:
         return NOT_ALIKE
@@ -316,18 +464,7 @@ def compare_shingles(
 
 
 @compiled
-def estimate_likely(
-    bits: Hashes, least_equal_bits: int, signatures: Signatures, least_estimate: float, left: int, right: int
-) -> float:
-    """The estimated Jaccard similarity of two rows, or NOT_ALIKE where it is too low or their bits say it will be."""
-    if equal_bits(bits, left, right) < least_equal_bits:
-        return NOT_ALIKE
-    estimate = agreement(signatures[left], signatures[right]) / signatures.shape[1]
-    return estimate if estimate >= least_estimate else NOT_ALIKE
-
-
-@compiled
-def join_buckets(
+def join_buckets(  # noqa: PLR0912 - all that a pair must pass in one place, the cheapest first
     starts: Numbers,
     members: Numbers,
     most_compared: int,
@@ -350,10 +487,12 @@ def join_buckets(
     hashes, other_hashes = np.empty(longest, np.uint64), np.empty(longest, np.uint64)
     leaders = np.empty(most_compared, np.int64)
     # Taken out of the tuple, which costs more to pass on than most comparisons take.
-    bits, least_equal_bits = comparison.bits, comparison.least_equal_bits
-    signatures, least_estimate = comparison.signatures, comparison.least_estimate
+    facts, least_equal_bits = comparison.facts, comparison.least_equal_bits
+    signatures, least_agreements = comparison.signatures, comparison.least_agreements
     unlike = comparison.unlike
-    by_estimate = comparison.view_number != SHORT and not comparison.exact
+    allowed, words_per_edit = 1 - comparison.least_edit_similarity, comparison.words_per_edit
+    short = comparison.view_number == SHORT
+    by_estimate = not short and not comparison.exact
     for bucket in range(len(starts) - 1):
         large = starts[bucket + 1] - starts[bucket] > most_compared
         kept = 0
@@ -362,16 +501,22 @@ def join_buckets(
             alike = False
             for at in range(kept):
                 leader = leaders[at]
-                similarity = estimate_likely(bits, least_equal_bits, signatures, least_estimate, leader, row)
-                joined = not large and find_root(parents, leader) == find_root(parents, row)
-                if similarity == NOT_ALIKE or joined:
+                if equal_bits(facts, leader, row) < least_equal_bits:
                     continue
+                if short and cannot_be_alike(facts, allowed, words_per_edit, leader, row):
+                    continue
+                if not large and find_root(parents, leader) == find_root(parents, row):
+                    continue
+                agree = agreement(signatures[leader], signatures[row])
+                if agree < least_agreements:
+                    continue
+                similarity = (agree / signatures.shape[1] - BY_CHANCE) / (1 - BY_CHANCE)
                 if not by_estimate:
                     pair = mix(np.uint64(leader) * np.uint64(GOLDEN) + np.uint64(row + 1))
                     slot = pair & np.uint64(len(unlike) - 1)
                     if unlike[slot] == pair:
                         continue
-                    if comparison.view_number == SHORT:
+                    if short:
                         similarity = compare_folded(comparison, leader, row, characters, others, space)
                     else:
                         similarity = compare_shingles(comparison, leader, row, codes, words, hashes, other_hashes)

@@ -41,7 +41,67 @@ def mix(value: Any) -> Any:
 
 
 @compiled
-def fold_text(data: NDArray[np.uint8], at: int, end: int, folding: Codes, codes: Codes, words: Hashes) -> Any:  # noqa: PLR0912 - one pass, a branch for each kind of character
+def eight_bytes(data: NDArray[np.uint8], at: Any) -> Any:
+    """Eight bytes from `at` on as a little-endian uint64; one instruction where the processor has it."""
+    at = np.uint64(at)
+    value = np.uint64(data[at])
+    for place in range(1, 8):
+        value |= np.uint64(data[at + np.uint64(place)]) << np.uint64(8 * place)
+    return value
+
+
+@compiled
+def leading_letters(value: Any) -> Any:
+    """How many of eight bytes from the lowest on are letters and digits of ASCII."""
+    plain = value & np.uint64(0x7F7F7F7F7F7F7F7F)
+    lower = plain | np.uint64(0x2020202020202020)
+    # An addition sets a byte's highest bit where the byte reaches a bound: a, what follows z, 0, what follows 9.
+    letter = (lower + np.uint64(0x1F1F1F1F1F1F1F1F)) & ~(lower + np.uint64(0x0505050505050505))
+    digit = (plain + np.uint64(0x5050505050505050)) & ~(plain + np.uint64(0x4646464646464646))
+    other = ~((letter | digit) & ~value) & np.uint64(0x8080808080808080)
+    if other == 0:
+        return 8
+    first = (other & (~other + np.uint64(1))) >> np.uint64(7)
+    return np.int64((first * np.uint64(0x0001020304050607)) >> np.uint64(56))
+
+
+@compiled
+def add_code(word: Any, tail: Any, filled: int, code: Any) -> Any:
+    """The state of a word's hash after one more character; begins with zeros.
+
+    Characters of ASCII are gathered in `tail`, `filled` of them, and go into the hash eight at a time.
+    """
+    if code < 0x80:
+        tail |= np.uint64(code) << np.uint64(8 * filled)
+        filled += 1
+        if filled < 8:
+            return word, tail, filled
+        return (word ^ tail) * np.uint64(MULTIPLIER), np.uint64(0), 0
+    if filled:
+        word = (word ^ tail) * np.uint64(MULTIPLIER)
+    return (word + np.uint64(code)) * np.uint64(MULTIPLIER), np.uint64(0), 0
+
+
+@compiled
+def add_letters(word: Any, tail: Any, filled: int, letters: Any, count: int) -> Any:
+    """add_code of the `count` lowest bytes of `letters`, the others being 0."""
+    tail |= letters << np.uint64(8 * filled)
+    filled += count
+    if filled < 8:
+        return word, tail, filled
+    filled -= 8
+    rest = letters >> np.uint64(8 * (count - filled)) if filled else np.uint64(0)
+    return (word ^ tail) * np.uint64(MULTIPLIER), rest, filled
+
+
+@compiled
+def is_plain_space(byte: Any, folding: Codes) -> Any:
+    """Whether a byte is white space or punctuation of ASCII."""
+    return byte < 0x80 and folding[byte] == SPACE
+
+
+@compiled
+def fold_text(data: NDArray[np.uint8], at: int, end: int, folding: Codes, codes: Codes, words: Hashes) -> Any:  # noqa: PLR0912, PLR0915 - one pass, a branch for each kind of character
     """Writes the folded text to codes and its words' hashes to words.
 
     Gives how many codes and words there are, and how many letters and digits: all, CJK and of other unspaced scripts.
@@ -50,32 +110,53 @@ def fold_text(data: NDArray[np.uint8], at: int, end: int, folding: Codes, codes:
     """
     count = found = letters = cjk = unspaced = 0
     last = np.uint32(SPACE)  # the last character; a mark does not hide what script its letter is of
-    word = np.uint64(0)
+    word, tail, filled = np.uint64(0), np.uint64(0), 0
     while at < end:
         byte = data[at]
         if byte < 0x80:
+            if at + 8 <= end:  # most texts are mostly runs of plain letters: up to eight at once
+                eight = eight_bytes(data, at)
+                run = leading_letters(eight)
+                if run:
+                    lower = eight | np.uint64(0x2020202020202020)
+                    for place in range(8):
+                        codes[count + place] = np.uint32(lower >> np.uint64(8 * place)) & np.uint32(0xFF)
+                    lower &= np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * run)
+                    word, tail, filled = add_letters(word, tail, filled, lower, run)
+                    count += run
+                    letters += run
+                    at += run
+                    last = np.uint32(SPACE + 1)
+                    if run < 8 and is_plain_space(data[at], folding):  # what most words end with
+                        words[found] = mix(word ^ tail)
+                        found += 1
+                        word, tail, filled = np.uint64(0), np.uint64(0), 0
+                        codes[count] = last = np.uint32(SPACE)
+                        count += 1
+                        at += 1
+                    continue
             code = folding[byte]
             at += 1
         else:
             character, size = decode(data, at, end)
             code = folding[character]
             at += size
-        if code > SPACE and code <= CODE_POINT:  # most are plain letters and digits
+        if code > SPACE and code <= CODE_POINT:  # a letter or digit
             letters += 1
-            word = (word + np.uint64(code)) * np.uint64(MULTIPLIER)
+            word, tail, filled = add_code(word, tail, filled, code)
         elif code == 0:
             continue
         elif code & np.uint32(MARK):
-            word = (word + np.uint64(code)) * np.uint64(MULTIPLIER)
+            word, tail, filled = add_code(word, tail, filled, code)
             if last & np.uint32(CJK | UNSPACED):
                 codes[count] = code
                 count += 1
                 continue
         else:
-            if word:
-                words[found] = mix(word)
+            if word | tail:
+                words[found] = mix(word ^ tail)
                 found += 1
-                word = np.uint64(0)
+                word, tail, filled = np.uint64(0), np.uint64(0), 0
             if code == SPACE:
                 if last == SPACE or last & np.uint32(CJK | UNSPACED):
                     continue
@@ -89,8 +170,8 @@ def fold_text(data: NDArray[np.uint8], at: int, end: int, folding: Codes, codes:
         codes[count] = code
         count += 1
         last = code
-    if word:
-        words[found] = mix(word)
+    if word | tail:
+        words[found] = mix(word ^ tail)
         found += 1
     count -= last == SPACE and count > 0
     return count, found, letters, cjk, unspaced

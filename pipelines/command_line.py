@@ -97,7 +97,7 @@ def run(
     workers: Workers = None,
     log_json: LogJson = False,
 ) -> None:
-    """Bring a run up to date: extract, filter, dedup, score, mine, pack, train, evaluate, report.
+    """Bring a run up to date: extract, filter, decontaminate, dedup, score, mine, pack, train, evaluate, report.
 
     Jobs that are up to date are skipped. After Ctrl-C, a crash or a kill the same command goes on from what is finished and
     ends with the same bytes. Options pairmill does not know go to Beam.
@@ -137,13 +137,15 @@ def status(
         if manifest is None:
             state = ProgressReader(folder.job(job)).read()
             console.print(
-                f"{job:<9} not finished"
+                f"{job:<13} not finished"
                 + (f"; {state.committed} of {state.tasks} parts committed" if state.tasks else "")
             )
             continue
         manifests.append(manifest)
         rows = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out" if manifest.rows_in else ""
-        console.print(f"{job:<9} finished {manifest.finished} in {duration(manifest.seconds)}  {rows}", highlight=False)
+        console.print(
+            f"{job:<13} finished {manifest.finished} in {duration(manifest.seconds)}  {rows}", highlight=False
+        )
     if manifests:
         console.print(funnel_table(manifests, languages))
 
@@ -275,28 +277,136 @@ def extract(
 @app.command("filter", rich_help_panel=JOB_PANEL)
 def filter_(
     input_: Input,
-    output: Output,
-    preset: Annotated[str, typer.Option(help="thresholds to start from: none, c-mtp or bge-m3")] = "c-mtp",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a filter setting, e.g. max_length_ratio=4")
+    output: Annotated[
+        str | None, typer.Option("--output", help="JSONL or Parquet, by the ending; with --calibrate the JSON file")
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="thresholds to start from: none, c-mtp, bge-m3, gopher, c4, fineweb, opus-basic or nllb; default c-mtp; may be"
+            " repeated, the later goes before the earlier"
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="a filter setting, e.g. max_length_ratio=4 or by_language.ja.min_words=40",
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="show what each rule would drop of a sample, and examples; write nothing")
+    ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="take the inputs for clean text, and write thresholds by language with which --keep of it passes",
+        ),
+    ] = False,
     query_field: QueryField = "query",
     positive_field: PositiveField = "positive",
+    kind: Annotated[
+        str, typer.Option(help="kind of the pairs, e.g. title_body: rules on passages judge passages only")
+    ] = "other",
+    language: Annotated[str | None, typer.Option(help="language of both sides, e.g. de; default: measured")] = None,
+    language_field: Annotated[str | None, typer.Option(help="field that holds the language of both sides")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="with --explain: pairs looked at, chosen by their id")] = 20_000,
+    examples: Annotated[int, typer.Option(min=0, help="with --explain: examples on each side of a threshold")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="with --explain: JSON instead of tables")] = False,
+    keep: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="with --calibrate: share of the clean texts that passes all rules")
+    ] = 0.95,
+    min_texts: Annotated[
+        int, typer.Option(min=1, help="with --calibrate: a language of fewer texts has the thresholds of its script")
+    ] = 200,
+    min_length: Annotated[
+        int,
+        typer.Option(min=0, help="with --calibrate: shorter texts (in letters, a Han letter is three) are left out"),
+    ] = 100,
     report_file: ReportFile = None,
     keep_work: Keep = False,
     log_json: LogJson = False,
 ) -> None:
-    """Drop pairs by length, characters and language, each with its reason."""
-    settings = {"filter": {"preset": preset, **_settings(set_ or [])}}
-    _standalone(
-        "filter",
-        input_,
-        output,
-        settings,
-        {"query": query_field, "positive": positive_field},
-        report_file,
-        keep_work,
-        log_json,
+    """Drop pairs by length, characters, language, repetition, boilerplate and likeness of the sides, each with its reason.
+
+    [bold]pairmill filter --explain --preset c-mtp --input pairs.jsonl[/] shows what that would drop, and why; a run folder
+    as --input shows it for a recipe's pairs. [bold]pairmill filter --calibrate --input clean.jsonl --positive-field text
+    --output calibration.json[/] derives thresholds from text that should pass: take it with --set calibration=FILE.
+    """
+    from pipelines.errors import UserError
+
+    chosen = {"preset": preset or ["c-mtp"], **_nested(_settings(set_ or []))}
+    fields = {"query": query_field, "positive": positive_field, "kind": kind}
+    if language:
+        fields |= {"query_language": language, "positive_language": language}
+    if language_field:
+        fields |= {"query_language_field": language_field, "positive_language_field": language_field}
+    if explain:
+        _explain_filter(input_, fields, None if preset is None and not set_ else chosen, sample, examples, as_json)
+        return
+    if output is None:
+        raise UserError("Name the file to write with --output, or ask with --explain what would be dropped.")
+    if calibrate:
+        _calibrate_filter(input_, fields, chosen, output, keep, min_texts, min_length)
+        return
+    _standalone("filter", input_, output, {"filter": chosen}, fields, report_file, keep_work, log_json)
+
+
+def _explain_filter(
+    inputs: list[str],
+    fields: dict[str, str],
+    chosen: dict[str, Any] | None,
+    sample: int,
+    examples: int,
+    as_json: bool,
+) -> None:
+    """`chosen` None: the settings of the run that is looked at, or c-mtp."""
+    from pipelines.explain_filter import explain, explanation_table
+    from pipelines.filter_input import (
+        filter_settings,
+        is_run,
+        pairs_of_files,
+        pairs_of_run,
+        sample_pairs,
+        settings_of_run,
+    )
+
+    run = len(inputs) == 1 and is_run(inputs[0])
+    of_run = chosen is None and run
+    settings = settings_of_run(inputs[0]) if of_run else filter_settings(chosen or {"preset": "c-mtp"})
+    pairs, seen = sample_pairs(pairs_of_run(inputs[0]) if run else pairs_of_files(inputs, fields), sample)
+    explanation = explain(pairs, seen, settings, examples)
+    if as_json:
+        typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
+    else:
+        console.print(explanation_table(explanation), highlight=False)
+
+
+def _calibrate_filter(
+    inputs: list[str],
+    fields: dict[str, str],
+    chosen: dict[str, Any],
+    output: str,
+    keep: float,
+    min_texts: int,
+    min_length: int,
+) -> None:
+    from pipelines.calibrate_filter import calibrate_files, calibration_table
+    from pipelines.filter_input import filter_settings, texts_of_files
+
+    calibration = calibrate_files(
+        texts_of_files(inputs, fields),
+        filter_settings(chosen),
+        keep=keep,
+        min_texts=min_texts,
+        min_length=min_length,
+        output=output,
+    )
+    console.print(calibration_table(calibration))
+    _say(
+        f"Thresholds written to {output}; take them with --set calibration={output}, or calibration: {output} in a recipe."
     )
 
 
@@ -304,25 +414,139 @@ def filter_(
 def dedup(
     input_: Input,
     output: Output,
-    max_pairs_per_query: Annotated[int, typer.Option(min=1)] = 1,
-    max_pairs_per_positive: Annotated[int, typer.Option(min=1)] = 1,
+    near: Annotated[
+        bool,
+        typer.Option("--near/--no-near", help="near-duplicates too, or only texts equal but for case and punctuation"),
+    ] = True,
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=0.99,
+            help="of longer texts: share of n-grams (Jaccard) from which two are near-duplicates; 0.65",
+        ),
+    ] = None,
+    edit_similarity: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="of titles and questions: share of characters that need no edit; 0.82"),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option(help="compare longer texts exactly, not by estimate: slower, texts in memory")
+    ] = False,
+    keep: Annotated[
+        str, typer.Option(help="which of several is kept: quality (best scores.quality), or first (smallest pair_id)")
+    ] = "quality",
+    max_pairs_per_query: Annotated[int, typer.Option(min=1, help="of one query or near-duplicates of it")] = 1,
+    max_pairs_per_positive: Annotated[int, typer.Option(min=1, help="of one positive or near-duplicates of it")] = 1,
+    max_pairs_per_document: Annotated[int | None, typer.Option(min=1, help="needs --document-field")] = None,
+    max_pairs_per_domain: Annotated[int | None, typer.Option(min=1, help="by the host of --url-field")] = None,
+    document_field: Annotated[str | None, typer.Option(help="field or column of the positive's document")] = None,
+    url_field: Annotated[str | None, typer.Option(help="field or column of the url")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any dedup setting, e.g. near.queries=false")
+    ] = None,
     query_field: QueryField = "query",
     positive_field: PositiveField = "positive",
     report_file: ReportFile = None,
     keep_work: Keep = False,
     log_json: LogJson = False,
 ) -> None:
-    """Drop exact duplicates of pairs, and all but a number of pairs per query and per positive."""
-    caps = {"max_pairs_per_query": max_pairs_per_query, "max_pairs_per_positive": max_pairs_per_positive}
+    """Drop duplicates and near-duplicates of pairs, and all but a number of pairs per query, positive, document and domain.
+
+    Similar queries form clusters, and similar positives. Of the pairs with the same two clusters one is kept
+    ([bold]duplicate_pair[/], [bold]near_duplicate_pair[/]); then at most so many of each cluster of queries and of positives, per
+    kind and language ([bold]query_cap[/], [bold]positive_cap[/]), 1 unless told otherwise. Rows get query_cluster_id,
+    positive_cluster_id and the clusters' sizes. With --keep-work, OUTPUT.work/dedup/rejects holds what was dropped, and why.
+    """
+    if (max_pairs_per_document and not document_field) or (max_pairs_per_domain and not url_field):
+        from pipelines.errors import UserError
+
+        raise UserError(
+            "--max-pairs-per-document needs --document-field, and --max-pairs-per-domain --url-field: say which field it is."
+        )
+    given = {
+        "near.similarity": similarity,
+        "near.least_edit_similarity": edit_similarity,
+        "near.exact": exact or None,
+        "keep": keep,
+        "max_pairs_per_query": max_pairs_per_query,
+        "max_pairs_per_positive": max_pairs_per_positive,
+        "max_pairs_per_document": max_pairs_per_document,
+        "max_pairs_per_domain": max_pairs_per_domain,
+        **_settings(set_ or []),
+    }
+    settings = _nested({key: value for key, value in given.items() if value is not None})
+    if not near:
+        settings["near"] = None
+    optional = {"document_id": document_field, "url": url_field}
     _standalone(
         "dedup",
         input_,
         output,
-        {"dedup": caps},
+        {"dedup": settings},
+        {"query": query_field, "positive": positive_field} | {name: field for name, field in optional.items() if field},
+        report_file,
+        keep_work,
+        log_json,
+    )
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def decontaminate(
+    input_: Input,
+    output: Output,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="NAME=PATH",
+            help="an evaluation set: a file or glob of queries, or a folder with queries* and corpus* files; may be repeated, "
+            "for one name too",
+        ),
+    ] = None,
+    against_corpus: Annotated[
+        list[str] | None,
+        typer.Option("--against-corpus", metavar="NAME=PATH", help="passages of an evaluation set; may be repeated"),
+    ] = None,
+    set_field: Annotated[
+        str | None, typer.Option("--against-field", help="field of the sets' queries; default: text, query or question")
+    ] = None,
+    drop_passages: Annotated[
+        bool,
+        typer.Option("--drop-passages", help="drop pairs whose positive is in a set's corpus, not only count them"),
+    ] = False,
+    leaks: Annotated[
+        str | None, typer.Option(help="write every leak (pair, set, rule, both texts) to this JSONL or Parquet file")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a setting, e.g. near=false or ngram_words=8")
+    ] = None,
+    query_field: QueryField = "query",
+    positive_field: PositiveField = "positive",
+    report_file: ReportFile = None,
+    keep_work: Keep = False,
+    log_json: LogJson = False,
+) -> None:
+    """Drop pairs whose query is a query of an evaluation set, or nearly, and say which query of which set.
+
+    For example [bold]pairmill decontaminate --input pairs.jsonl --against nfcorpus=beir/nfcorpus --against
+    dl19=topics.dl19-passage.txt --output clean.jsonl --leaks leaks.jsonl[/]. JSON lines, TSV, CSV and Parquet are read;
+    a recipe reads the sets of every source.
+    """
+    from pipelines import standalone
+
+    sets = standalone.evaluation_sets(against or [], against_corpus or [], set_field)
+    settings = {"evaluation_sets": sets, "drop_passages": drop_passages, **_settings(set_ or [])}
+    _standalone(
+        "decontaminate",
+        input_,
+        output,
+        {"decontaminate": settings},
         {"query": query_field, "positive": positive_field},
         report_file,
         keep_work,
         log_json,
+        leaks=leaks,
     )
 
 
@@ -373,7 +597,7 @@ def mine(
 ) -> None:
     """Mine hard negatives for pairs from the passages of all of them: exact search, no negatives from a positive's document."""
     settings = {
-        "dedup": {"max_pairs_per_query": 10**6, "max_pairs_per_positive": 10**6},
+        "dedup": {"near": None, "max_pairs_per_query": 10**6, "max_pairs_per_positive": 10**6},
         "mine": _nested({"encoder.model": model, **_settings(set_ or [])}),
     }
     fields = {"query": query_field, "positive": positive_field}
@@ -454,6 +678,8 @@ def _standalone(
     report_file: str | None,
     keep_work: bool,
     log_json: bool,
+    *,
+    leaks: str | None = None,
 ) -> None:
     from pipelines import standalone
 
@@ -462,6 +688,8 @@ def _standalone(
     _run(recipe, folder, log_json, [name for name in recipe.jobs() if name != "report"])
     rows = standalone.export(folder, recipe, job, output)
     standalone.write_counts(folder, job, report_file)
+    if leaks:
+        standalone.export_leaks(folder, leaks)
     if not log_json:
         _say(f"{rows:,} rows written to {output}")
     if not keep_work:

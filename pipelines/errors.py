@@ -24,6 +24,8 @@ USER_ERRORS: Final = frozenset(
         "PackagePathError",
         "LanguageModelError",
         "MissingMeasureError",
+        "CalibrationError",
+        "PhraseFileError",
         "ModelFolderError",
         "EmbeddingError",
         "PackingError",

@@ -8,14 +8,17 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from filters.decide import FilterSettings
+from filters.leakage import LeakageSettings
+from filters.minhash import SketchSettings
+from filters.near_duplicates import NearDuplicateSettings
+from filters.settings import FilterSettings
 from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.runner import RunnerSettings
@@ -27,7 +30,7 @@ from trainer.loop import TrainSettings
 from trainer.negatives import NegativeSettings
 from trainer.packing import PackingSettings
 
-JOBS: Final = ("extract", "filter", "dedup", "score", "mine", "pack", "train", "evaluate", "report")
+JOBS: Final = ("extract", "filter", "decontaminate", "dedup", "score", "mine", "pack", "train", "evaluate", "report")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
 
 
@@ -90,33 +93,155 @@ class ExtractSettings(_Settings):
     )
 
 
-class DedupSettings(_Settings):
-    """Exact duplicates, caps, and the division into training and held-out documents."""
+class EvaluationSet(_Settings):
+    """An evaluation set: what a source makes of some files (queries and positives of its pairs), or whole files of texts.
 
+        {name: mldr-de, source: mldr, paths: [mldr], split: test}
+        {name: dl19, queries: [topics.dl19-passage.txt], corpus: [collection.tsv]}
+
+    JSON lines, JSON arrays, TSV, CSV and Parquet, compressed or not; a table without header holds the texts, or their ids
+    and the texts, or the columns named.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100, description="what the set is called in counts and in the report")
+    source: str | None = Field(None, description="an adapter's name; its own settings stand beside it, as in `sources`")
+    paths: tuple[str, ...] = Field((), description="the source's files, folders, globs or URLs")
+    queries: tuple[str, ...] = Field((), description="files of queries, read without a source")
+    query_field: str | None = Field(None, description="field of the query; default: text, query, question or contents")
+    corpus: tuple[str, ...] = Field((), description="files of passages, read without a source")
+    text_field: str | None = Field(None, description="field of the passage; default: text, contents, passage or body")
+    id_field: str | None = Field(None, description="field of the id; default: _id, id, docid, qid and the like")
+    columns: tuple[str, ...] = Field(
+        (), description="names of the columns of a table without header, e.g. [question, answers]"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_reading(self) -> "EvaluationSet":
+        if self.source is None and self.model_extra:
+            known = [name for name in type(self).model_fields if name != "paths"]
+            wrong = next(iter(self.model_extra))
+            raise ValueError(f"unknown setting `{wrong}`{_nearest(wrong, known)}; files take {', '.join(known)}")
+        if self.source is not None and self.source not in source_names():
+            raise ValueError(f"no source named {self.source!r}{_nearest(self.source, source_names())}")
+        if self.source is not None and (not self.paths or self.queries or self.corpus):
+            raise ValueError("a set that is read by a source needs `paths`, and neither `queries` nor `corpus`")
+        if self.source is None and (self.paths or not (self.queries or self.corpus)):
+            raise ValueError("name files of `queries`, files of a `corpus`, or a `source` with its `paths`")
+        return self
+
+    def entry(self) -> SourceEntry | None:
+        """The set as a source of a recipe; None where it is read without one."""
+        return SourceEntry(source=self.source, paths=self.paths, **(self.model_extra or {})) if self.source else None
+
+
+class DecontaminateSettings(LeakageSettings):
+    """Evaluation sets that training pairs must not hold, and by which rules."""
+
+    evaluation_sets: tuple[EvaluationSet, ...] = Field(min_length=1)
+    drop_passages: bool = Field(
+        False, description="drop pairs whose positive is a passage of an evaluation set; else they are counted and kept"
+    )
+    ngram_positives: Literal["ignore", "report", "drop"] = Field(
+        "ignore", description="pairs whose positive holds an n-gram of an evaluation query: quotations are among them"
+    )
+    max_unreadable_share: float = Field(
+        0.05, ge=0, le=1, description="the job fails when more than this share of a set's records cannot be read"
+    )
+
+    @field_validator("evaluation_sets")
+    @classmethod
+    def _names_differ(cls, sets: tuple[EvaluationSet, ...]) -> tuple[EvaluationSet, ...]:
+        names = [each.name for each in sets]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two sets are named {twice!r}: give each a name of its own, by which it is counted")
+        return sets
+
+
+class NearSettings(NearDuplicateSettings):
+    """Near-duplicates of queries and of positives: what counts as one, and on which side they are looked for."""
+
+    queries: bool = Field(True, description="near-duplicates of queries; off: only equal queries are one")
+    positives: bool = Field(True, description="near-duplicates of positives; off: only equal positives are one")
+    sketch: SketchSettings = SketchSettings()
+
+
+class DedupSettings(_Settings):
+    """Exact and near-duplicates, caps, and the division into training and held-out documents."""
+
+    near: NearSettings | None = Field(NearSettings(), description="near-duplicates; null: equal texts alone")
+    keep: Literal["quality", "first"] = Field(
+        "quality",
+        description="which pair of several is kept: the one with the best scores.quality (without one last), or the first; "
+        "ties go to the smaller pair_id",
+    )
     max_pairs_per_query: int = Field(
-        1, ge=1, description="pairs kept of one query, per kind and language of the positive"
+        1, ge=1, description="pairs kept of a cluster of queries, per kind and language of the positive"
     )
     max_pairs_per_positive: int = Field(
-        1, ge=1, description="pairs kept of one positive, per kind and language of the query"
+        1, ge=1, description="pairs kept of a cluster of positives, per kind and language of the query"
+    )
+    max_pairs_per_document: int | None = Field(None, ge=1, description="pairs kept of a document; null: all")
+    max_pairs_per_domain: int | None = Field(
+        None,
+        ge=1,
+        description="pairs kept of a host of `url` (without www.); null: all; pairs without url are not counted",
     )
     held_out_share: float = Field(0.0, ge=0, lt=1, description="share of documents held out for evaluation")
     held_out_sources: tuple[str, ...] = Field(
         (), description="labels of the sources that documents are held out of; empty: all"
     )
+    components: Literal["auto", "one_process", "rounds"] = Field(
+        "auto",
+        description="how clusters are made of pairs of texts: in one process, or in rounds of Beam jobs; auto: in one process "
+        "on the embedded runner. The clusters are the same",
+    )
     partitions: int = Field(0, ge=0, description="partitions of the shuffle; 0: by the number of rows")
 
 
+class PoolSettings(_Settings):
+    """The consistency filter: a pair stays where its positive is among the best of a pool of random passages.
+
+    E5 (arXiv 2212.03533, section 3.1) keeps the best 2 of 1 M, Arctic-Embed 2.0 the best 20 of 3 M.
+    """
+
+    passages: int = Field(
+        1_000_000, ge=1, description="random passages of this run's in the pool; all, where it has fewer"
+    )
+    keep: int = Field(2, ge=1, description="a positive stays among so many best, itself counted")
+
+
 class ScoreSettings(_Settings):
-    """Relevance of the two sides: cosine of an encoder's vectors."""
+    """Relevance of the two sides, by an encoder's vectors: cosine, rank in a pool, margin of translations."""
 
     encoder: EncoderSettings
     threshold: float = Field(
         0.43, ge=-1, le=1, description="pairs below are dropped; 0.43 is C-Pack's for Text2Vec (section 3.2)"
     )
+    threshold_by_source: dict[str, float] = Field(
+        {}, description="other thresholds for some sources, by their labels: {forum: 0.3}"
+    )
+    threshold_by_language: dict[str, float] = Field(
+        {}, description="other thresholds for some languages of the query: {deu_Latn: 0.5}; a source's own goes before"
+    )
+    pool: PoolSettings | None = Field(None, description="the consistency filter; null: none")
+    min_margin: float | None = Field(
+        None,
+        gt=0,
+        description="ratio margin (k = 4) that translation pairs need, e.g. 1.06 as stopes; neighbours are sought among the "
+        "pairs of the same languages of some 4,000 rows; null: not measured",
+    )
     reads: _Languages = Field(
         (),
         description="languages the encoder can read (eng_Latn ...); pairs in others are kept and marked as not scored; empty: all",
     )
+
+    @field_validator("threshold_by_language")
+    @classmethod
+    def _known_languages(cls, thresholds: dict[str, float]) -> dict[str, float]:
+        return dict(zip(known_languages(tuple(thresholds)), thresholds.values(), strict=True))
 
 
 class MineSettings(_Settings):
@@ -154,6 +279,18 @@ class EvaluateSettings(_Settings):
     )
 
 
+class EmbeddingsSettings(_Settings):
+    """The store of embeddings, which score and mine share: no text is encoded twice by the same model."""
+
+    keep: bool = Field(True, description="off: nothing is kept, every job encodes what it needs")
+    folder: str | None = Field(
+        None, description="a local folder that several runs may share; default: embeddings in the run's folder"
+    )
+    max_bytes: int | None = Field(
+        200 * 10**9, ge=0, description="above, the segments used least recently go when a job starts; null: no limit"
+    )
+
+
 class ReportSettings(_Settings):
     """The page."""
 
@@ -168,6 +305,7 @@ class Recipe(_Settings):
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     extract: ExtractSettings = ExtractSettings()
     filter: FilterSettings | None = None
+    decontaminate: DecontaminateSettings | None = None
     dedup: DedupSettings | None = None
     score: ScoreSettings | None = None
     mine: MineSettings | None = None
@@ -175,6 +313,7 @@ class Recipe(_Settings):
     train: TrainSettings | None = None
     evaluate: EvaluateSettings | None = None
     report: ReportSettings = ReportSettings()
+    embeddings: EmbeddingsSettings = EmbeddingsSettings()
     runner: RunnerSettings = RunnerSettings()
 
     @field_validator("name")
@@ -226,13 +365,11 @@ def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = Non
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise UserError(explain_validation(error, path, lines, Recipe)) from None
-    for number, entry in enumerate(recipe.sources):
+    for place, entry in _entries(recipe):
         try:
             entry.adapter_settings()
         except ValidationError as error:
-            raise UserError(
-                explain_validation(error, path, lines, load_source(entry.source).Settings, ("sources", number))
-            ) from None
+            raise UserError(explain_validation(error, path, lines, load_source(entry.source).Settings, place)) from None
         except SourceError as error:
             raise UserError(f"{path}: {error}") from None
     for job, needed in NEEDS.items():
@@ -242,6 +379,16 @@ def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = Non
                     f"{path}: `{job}` needs `{other}`; add `{other}: {{}}` to the recipe, with its settings."
                 )
     return recipe
+
+
+def _entries(recipe: Recipe) -> Iterator[tuple[tuple[str | int, ...], SourceEntry]]:
+    """Every adapter with its settings, and where in the recipe they stand."""
+    for number, source in enumerate(recipe.sources):
+        yield ("sources", number), source
+    for number, each in enumerate(recipe.decontaminate.evaluation_sets if recipe.decontaminate else ()):
+        entry = each.entry()
+        if entry is not None:
+            yield ("decontaminate", "evaluation_sets", number), entry
 
 
 def _override(content: dict[str, Any], settings: Mapping[str, Any]) -> None:

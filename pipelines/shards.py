@@ -45,8 +45,9 @@ class ShardFile(BaseModel):
 class ShardWriter:
     """Writes record batches of one schema to one Parquet file that appears when the `with` block ends without an error."""
 
-    def __init__(self, folder: str, role: str, name: str, schema: pa.Schema) -> None:
+    def __init__(self, folder: str, role: str, name: str, schema: pa.Schema, compression: str = "zstd") -> None:
         """`folder` is the job's; the file is folder/role/name.parquet."""
+        self._compression = compression
         self._folder, self._role, self._path = folder, role, f"{role}/{name}.parquet"
         self._schema = schema
         self._pending: list[pa.RecordBatch] = []
@@ -58,7 +59,7 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         self._stream = self._exit.enter_context(storage.atomic_write(storage.join(self._folder, self._path)))
         self._parquet = pq.ParquetWriter(
-            self._stream, self._schema, compression="zstd", store_schema=False, write_page_index=False
+            self._stream, self._schema, compression=self._compression, store_schema=False, write_page_index=False
         )
         return self
 

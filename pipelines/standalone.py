@@ -22,6 +22,7 @@ from pipelines.jobs.dedup import PASSAGES
 from pipelines.recipe import Recipe, explain_validation, parse_recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import read_batches
+from sources.schema import PAIR
 
 TABLES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 COUNTED = ("rows_in", "rows_out", "dropped", "funnel")
@@ -41,6 +42,44 @@ def pair_recipe(job: str, inputs: Sequence[str], fields: dict[str, str], setting
         if paths
     ]
     return recipe({"name": job, "sources": entries, **settings})
+
+
+def evaluation_sets(against: Sequence[str], corpora: Sequence[str], field: str | None) -> list[dict[str, Any]]:
+    """The sets that `--against NAME=PATH` and `--against-corpus NAME=PATH` name, as a recipe has them.
+
+    A folder's files are told by their names: queries* and topics*, corpus* and collection*.
+    """
+    sets: dict[str, dict[str, Any]] = {}
+    for option, role, given in (("--against", "queries", against), ("--against-corpus", "corpus", corpora)):
+        for words in given:
+            name, equals, path = words.partition("=")
+            if not (name and equals and path):
+                raise UserError(f"{option} {words}: write NAME=PATH, e.g. {option} nfcorpus=beir/nfcorpus.")
+            of_set = sets.setdefault(name, {"name": name} | ({"query_field": field} if field else {}))
+            found = _set_files(path) if role == "queries" and _is_folder(path) else {role: [path]}
+            for each, paths in found.items():
+                of_set[each] = [*of_set.get(each, []), *paths]
+    return list(sets.values())
+
+
+def _is_folder(path: str) -> bool:
+    filesystem, inside = storage.split_url(path)
+    return bool(filesystem.isdir(inside))
+
+
+def _set_files(folder: str) -> dict[str, list[str]]:
+    starts = {"queries": ("queries", "topics"), "corpus": ("corpus", "collection")}
+    files = storage.list_tree(folder)
+    found = {
+        role: [storage.join(folder, file) for file in files if any(step.startswith(names) for step in file.split("/"))]
+        for role, names in starts.items()
+    }
+    if not found["queries"] and not found["corpus"]:
+        raise UserError(
+            f"--against: the folder {folder} has no file named queries*, topics*, corpus* or collection*. Name the set's "
+            "files: --against NAME=FILE for queries, --against-corpus NAME=FILE for passages."
+        )
+    return {role: paths for role, paths in found.items() if paths}
 
 
 def work_folder(output: str) -> RunFolder:
@@ -69,11 +108,10 @@ def export(folder: RunFolder, of: Recipe, job: str, output: str) -> int:
 
 def _pair_lines(batch: pa.RecordBatch) -> Iterator[bytes]:
     for row in batch.to_pylist():
-        row["pair_id"] = row["pair_id"].hex()
-        yield (
-            json.dumps({key: value for key, value in row.items() if value is not None}, ensure_ascii=False).encode()
-            + b"\n"
-        )
+        shown = {
+            key: value.hex() if isinstance(value, bytes) else value for key, value in row.items() if value is not None
+        }
+        yield json.dumps(shown, ensure_ascii=False).encode() + b"\n"
 
 
 def _mined_lines(folder: RunFolder, of: Recipe) -> Iterator[bytes]:
@@ -92,6 +130,18 @@ def _mined_lines(folder: RunFolder, of: Recipe) -> Iterator[bytes]:
             yield from flagembedding_lines(pairs.filter(found), rows.filter(found), all_texts)
 
 
+def export_leaks(folder: RunFolder, output: str) -> None:
+    """Write what decontaminate found to `output`: JSONL, or Parquet by the ending."""
+    from pipelines.jobs.decontaminate import LEAK, LEAKS
+
+    files = finished(folder, "decontaminate").files_of(LEAKS)
+    batches = (batch for file in files for batch in read_batches(storage.join(folder.job("decontaminate"), file.path)))
+    if output.endswith(".parquet"):
+        _write_parquet(output, batches, LEAK)
+    else:
+        _write_lines(output, (line for batch in batches for line in _pair_lines(batch)))
+
+
 def _write_lines(output: str, lines: Iterator[bytes]) -> int:
     rows = 0
     with storage.atomic_write(output) as stream:
@@ -101,13 +151,11 @@ def _write_lines(output: str, lines: Iterator[bytes]) -> int:
     return rows
 
 
-def _write_parquet(output: str, batches: Iterator[pa.RecordBatch]) -> int:
-    from sources.schema import PAIR
-
+def _write_parquet(output: str, batches: Iterator[pa.RecordBatch], schema: pa.Schema = PAIR) -> int:
     rows = 0
     with (
         storage.atomic_write(output) as stream,
-        pq.ParquetWriter(stream, PAIR, compression="zstd", store_schema=False) as writer,
+        pq.ParquetWriter(stream, schema, compression="zstd", store_schema=False) as writer,
     ):
         for batch in batches:
             writer.write_batch(batch)

@@ -1,282 +1,265 @@
-"""dedup: exact duplicates of pairs, caps per query and per positive, and the division into training and held-out documents.
+"""dedup: exact and near-duplicates of pairs, caps, and the division into training and held-out documents.
 
-Only ids ride the shuffle. Each pair becomes one SIGNATURE row; three exchanges follow one another:
+    1. each shard's texts are keyed and sketched (pipelines.sketches); kept, so that only new shards are sketched
+    2. similar queries form clusters, and similar positives (pipelines.clusters, pipelines.cluster_rounds)
+    3. each pair becomes one SIGNATURE row of ids (pipelines.pair_signatures), and exchanges follow one another:
 
-    by the pair's key       all but the first of equal pairs are dropped (a symmetric pair equals its mirror image)
-    by the query's key      training rows that share a text with a held-out row are dropped; more than max_pairs_per_query too
-    by the positive's key   the same for positives; the first row of each distinct passage is marked
+    by the pair of clusters     of duplicates and near-duplicates one is kept (a symmetric pair equals its mirror image)
+    by the query's cluster      training rows that share a text or cluster with a held-out row are dropped; more than
+                                max_pairs_per_query too
+    by the positive's cluster   the same for positives; the first row of each distinct passage is marked
+    by document, by domain      more than max_pairs_per_document and max_pairs_per_domain, where they are set
 
-"First" is the first in shard order. The dropped positions then meet their shards, and each shard is written: roles pairs,
-held_out, passages (the distinct training positives, the corpus of mine and pack) and rejects.
+The dropped positions then meet their shards, and each shard is written: roles pairs, held_out, passages (the distinct training
+positives, the corpus of mine and pack) and rejects. Which rows are kept depends neither on the order of the shards nor on the
+number of workers: shards are numbered by their contents' hashes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-from filters.duplicates import dedup_key, first_of_each, in_any_group, rank_in_group
+from filters.minhash import SKETCH_VERSION, SketchSettings
+from pipelines import clusters, pair_signatures, storage
 from pipelines import progress as progress_files
-from pipelines import storage
+from pipelines.clusters import Shard
 from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, forget_parts, is_committed, pair_plan, pairs_before
+from pipelines.pair_signatures import NOTHING, OWNS_PASSAGE, VERDICT, VERDICTS, ShardTexts
 from pipelines.progress import TaskProgress
 from pipelines.recipe import DedupSettings, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.runner import Load, run_pipeline, spill_folder
+from pipelines.runner import Load, is_embedded, run_pipeline, spill_folder
 from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches, read_part
+from pipelines.sketches import Sketching, forget_sketches, is_sketched, read_rows, read_texts, sketch_shard
 from sources import schema
 
 VERSION = 2
+REASONS: Final = pair_signatures.REASONS
 PASSAGES: Final = "passages"
-ROWS_PER_PARTITION: Final = 1_000_000  # about 120 MB of signatures
+ROWS_PER_PARTITION: Final = 500_000  # about 100 MB of signatures
 
-REASONS = {
-    "duplicate_pair": "the same query and positive came before",
-    "leaks_held_out": "a training pair that shares a text with a held-out document",
-    "query_cap": "more than max_pairs_per_query pairs of this query, kind and language",
-    "positive_cap": "more than max_pairs_per_positive pairs of this positive, kind and language",
-}
-# Verdicts ride the shuffle as numbers: one for each reason, and two that are no reason to drop.
-_VERDICTS: Final = (*REASONS, "owns_passage", "nothing")
-_OWNS_PASSAGE: Final = _VERDICTS.index("owns_passage")  # this row is the first of its passage
-_NOTHING: Final = _VERDICTS.index("nothing")  # one such row a shard, so that every shard comes out of the exchange
 _LAST_ROW: Final = (1 << 40) - 1
-
-_COLUMNS: Final = ("query", "positive", "kind", "query_lang", "positive_lang", "source", "document_id", "symmetric")
-_KEY: Final = pa.binary(16)
-SIGNATURE: Final = pa.schema(
-    [
-        ("key", _KEY),  # what the next exchange is by
-        ("position", pa.int64()),
-        ("query_key", _KEY),
-        ("positive_key", _KEY),
-        ("query_cap_key", _KEY),
-        ("positive_cap_key", _KEY),
-        ("passage_id", _KEY),
-        ("held_out", pa.bool_()),
-        ("marker", pa.bool_()),  # not a pair of its own: says that a held-out row holds the text `key`
-    ]
-)
-VERDICT: Final = pa.schema([("position", pa.int64()), ("verdict", pa.int8())])
-
 _SCHEMAS = {PAIRS: schema.PAIR, HELD_OUT: schema.PAIR, PASSAGES: schema.PASSAGE, REJECTS: schema.REJECT}
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.dedup is not None
-    return pair_plan(recipe, run, "dedup", recipe.dedup, (PAIRS,), seed=recipe.seed)
+    return pair_plan(recipe, run, "dedup", recipe.dedup, (PAIRS,), seed=recipe.seed, sketch_version=SKETCH_VERSION)
 
 
 def execute(job: Job) -> Outcome:
-    from pipelines.transforms import SHARD_BITS
-
     settings = job.recipe.dedup
     assert settings is not None
     before = pairs_before(job.recipe, job.run, "dedup")
     files = before.files_of(PAIRS)
-    urls = [storage.join(job.run.job(before.job), file.path) for file in files]
-    names = [file.path.rsplit("/", 1)[-1].removesuffix(".parquet") for file in files]
-    rows = sum(file.rows for file in files)
+    names = [_stem(file.path) for file in files]
     progress_files.announce(job.folder, names)
     open_names = [name for name in names if not is_committed(job.folder, name, job.fingerprint)]
     forget_parts(job.folder, open_names)
     if open_names:
-        partitions = settings.partitions or max(1, min(512, -(-rows // ROWS_PER_PARTITION)))
-        divide = partial(
-            held_out_documents, seed=job.recipe.seed, share=settings.held_out_share, sources=settings.held_out_sources
-        )
-        write = partial(write_deduplicated, job.folder, divide)
-        steps = _Steps(settings, partitions, spill_folder(job.runner, job.folder), job.fingerprint, divide)
-        build = partial(_build, job.folder, urls, names, steps, write, SHARD_BITS)
-        run_pipeline(job.runner, Load(len(urls), sum(f.bytes for f in files)), job.name, build)
+        folder = job.run.job(before.job)
+        # Numbered by content: equal rows in two shards are told apart by their positions.
+        shards = [
+            Shard(_stem(file.path), storage.join(folder, file.path), file.sha256)
+            for file in sorted(files, key=lambda file: (file.sha256, file.path))
+        ]
+        steps = _Steps(job, settings, shards, sum(file.rows for file in files), sum(file.bytes for file in files))
+        steps.sketch()
+        steps.cluster()
+        steps.decide_and_write()
     parts = job.parts(names)
     passages = sum(file.rows for part in parts for file in part.files if file.role == PASSAGES)
     held_out = sum(file.rows for part in parts for file in part.files if file.role == HELD_OUT)
     return Outcome(parts, {"passages": passages, "held_out": held_out})
 
 
-class _Steps:
-    """What the steps of the pipeline are set to."""
+def _stem(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet")
 
-    def __init__(
-        self, settings: DedupSettings, partitions: int, spill: str | None, fingerprint: str, divide: Any
-    ) -> None:
-        self.settings, self.partitions, self.spill, self.fingerprint, self.divide = (
-            settings,
-            partitions,
-            spill,
-            fingerprint,
-            divide,
+
+@dataclass(frozen=True)
+class _Steps:
+    """The job's three steps, and what they work on."""
+
+    job: Job
+    settings: DedupSettings
+    shards: list[Shard]  # in the order of their numbers
+    rows: int
+    bytes: int
+
+    @property
+    def folder(self) -> str:
+        return self.job.folder
+
+    @property
+    def partitions(self) -> int:
+        return self.settings.partitions or max(1, min(1024, -(-self.rows // ROWS_PER_PARTITION)))
+
+    def sketch(self) -> None:
+        """Key and sketch the shards that are not yet."""
+        near = self.settings.near
+        sketching = Sketching(
+            near is not None and near.queries,
+            near is not None and near.positives,
+            near.sketch if near is not None else SketchSettings(),
+        )
+        forget_sketches(self.folder, {shard.name for shard in self.shards})
+        wanted = [(shard, sketching.fingerprint(shard.sha256)) for shard in self.shards]
+        missing = [(s.name, s.url, key) for s, key in wanted if not is_sketched(self.folder, s.name, key)]
+
+        def build(pipeline: Any) -> None:
+            import apache_beam as beam
+
+            tasks = pipeline | "shards" >> beam.Create(missing) | "spread" >> beam.Reshuffle()
+            _ = tasks | "sketch" >> beam.MapTuple(partial(_sketch, self.folder, sketching))
+
+        if missing:
+            run_pipeline(self.job.runner, Load(len(missing), self.bytes), self.job.name, build)
+
+    def cluster(self) -> None:
+        """Write the clusters of the shards' texts."""
+        rounds = self.settings.components == "rounds"
+        if self.settings.components == "auto":
+            rounds = not is_embedded(self.job.runner)
+        if not rounds:
+            clusters.write_clusters(self.folder, self.shards, self.settings.near)
+            return
+        from pipelines.cluster_rounds import Rounds
+
+        near, load = self.settings.near, Load(len(self.shards), self.bytes)
+        Rounds(self.folder, tuple(self.shards), near, self.job.runner, load, self.partitions).write_clusters()
+
+    def decide_and_write(self) -> None:
+        """Decide which pairs are dropped, and write every shard."""
+        build = partial(_build, self)
+        run_pipeline(self.job.runner, Load(len(self.shards), self.bytes), self.job.name, build)
+
+    def divide(self) -> pair_signatures.Divide:
+        return partial(
+            pair_signatures.held_out_documents,
+            seed=self.job.recipe.seed,
+            share=self.settings.held_out_share,
+            sources=self.settings.held_out_sources,
         )
 
 
-def _build(
-    folder: str, urls: list[str], names: list[str], steps: _Steps, write: Any, shard_bits: int, pipeline: Any
-) -> None:
+def _sketch(folder: str, sketching: Sketching, name: str, url: str, wanted: str) -> None:
+    sketch_shard(folder, name, url, wanted, sketching)
+
+
+def _build(steps: _Steps, pipeline: Any) -> None:
     import apache_beam as beam
 
-    from pipelines.transforms import Exchange, ReadShards, WriteShards, hash_partition, shard_partition
+    from pipelines.transforms import SHARD_BITS, Exchange, WriteShards, hash_partition, shard_partition
+
+    settings, folder, shards = steps.settings, steps.folder, steps.shards
+    spill_to = spill_folder(steps.job.runner, folder)
 
     def exchange(label: str, partition: Any = None) -> Any:
-        spill = storage.join(steps.spill, label.rsplit(maxsplit=1)[-1]) if steps.spill else None
-        return label >> Exchange(partition or hash_partition("key", steps.partitions), spill, folder)
+        spill = storage.join(spill_to, label.rsplit(maxsplit=1)[-1]) if spill_to else None
+        return f"by {label}" >> Exchange(partition or hash_partition("key", steps.partitions), spill, folder)
 
     def decide(label: str, function: Any, *arguments: Any) -> Any:
-        return label >> beam.FlatMap(_tagged, function, *arguments).with_outputs("verdicts", "markers", main="kept")
+        return label >> beam.FlatMap(_tagged, function, *arguments).with_outputs("verdicts", main="kept")
 
-    def keyed(label: str, signatures: Any) -> Any:
-        return signatures | label >> beam.Map(with_key, f"{label}_key").with_output_types(pa.RecordBatch)
+    def keyed(column: str, rows: Any) -> Any:
+        return rows | f"key {column}" >> beam.Map(pair_signatures.with_key, column).with_output_types(pa.RecordBatch)
 
-    signatures = (
+    numbered = [(number << SHARD_BITS, shard.name, shard.url) for number, shard in enumerate(shards)]
+    sign = partial(_signed, folder, settings, steps.divide())
+    signed = (
         pipeline
-        | "read" >> ReadShards(urls, _COLUMNS, folder)
-        | "sign" >> beam.Map(signature_rows, steps.divide).with_output_types(pa.RecordBatch)
+        | "shards" >> beam.Create(numbered)
+        | "spread" >> beam.Reshuffle()
+        | "sign" >> beam.FlatMapTuple(sign).with_outputs("query", "positive", main="rows")
     )
-    distinct = signatures | exchange("by pair") | decide("distinct pairs", drop_duplicate_pairs)
-    caps = steps.settings
-    by_query = (
-        (keyed("query", distinct.kept), distinct.markers)
-        | exchange("by query")
-        | decide("cap queries", drop_leaks_and_cap, "query_cap", "query_cap_key", caps.max_pairs_per_query)
-    )
-    by_positive = (
-        (keyed("positive", by_query.kept), distinct.markers)
-        | exchange("by positive")
-        | decide("cap positives", drop_leaks_and_cap, "positive_cap", "positive_cap_key", caps.max_pairs_per_positive)
-    )
-    owners = by_positive.kept | "own passages" >> beam.Map(passage_owners).with_output_types(pa.RecordBatch)
-    ends = [pa.record_batch([[(n << shard_bits) + _LAST_ROW], [_NOTHING]], schema=VERDICT) for n in range(len(urls))]
+    distinct = signed.rows | exchange("pair") | decide("distinct pairs", pair_signatures.drop_duplicate_pairs)
+    verdicts, rows = [distinct.verdicts], distinct.kept
+    for side, cap in (("query", settings.max_pairs_per_query), ("positive", settings.max_pairs_per_positive)):
+        decided = (
+            (keyed(f"{side}_cluster", rows), signed[side])
+            | exchange(side)
+            | decide(f"cap {side}", pair_signatures.drop_leaks_and_cap, side, cap)
+        )
+        verdicts, rows = [*verdicts, decided.verdicts], decided.kept
+    coarse = {"document": settings.max_pairs_per_document, "domain": settings.max_pairs_per_domain}
+    for column, most in coarse.items():
+        if most is None:
+            continue
+        decision = decide(f"cap {column}", pair_signatures.cap_rows, column, most)
+        decided = keyed(column, rows) | exchange(column) | decision
+        verdicts, rows = [*verdicts, decided.verdicts], decided.kept
+    if any(coarse.values()):  # the rows of a passage, together after the exchange by positives, were parted again
+        rows = keyed("passage_id", rows) | exchange("passage") | "passages" >> beam.Map(_batch_of)
+    owners = rows | "own passages" >> beam.Map(pair_signatures.passage_owners).with_output_types(pa.RecordBatch)
+    ends = [pa.record_batch([[(n << SHARD_BITS) + _LAST_ROW], [NOTHING]], schema=VERDICT) for n in range(len(shards))]
     every_shard = pipeline | "every shard" >> beam.Create(ends).with_output_types(pa.RecordBatch)
     _ = (
-        (distinct.verdicts, by_query.verdicts, by_positive.verdicts, owners, every_shard)
-        | exchange("by shard", shard_partition)
-        | "tasks" >> beam.Map(_task, urls, names, steps.fingerprint)
-        | WriteShards("dedup", folder, write, spread=False)
+        (*verdicts, owners, every_shard)
+        | exchange("shard", shard_partition)
+        | "tasks" >> beam.Map(_task, shards, steps.job.fingerprint)
+        | WriteShards("dedup", folder, partial(write_deduplicated, folder, steps.divide()), spread=False)
     )
 
 
-def _task(partition: tuple[int, pa.Table], urls: list[str], names: list[str], fingerprint: str) -> Any:
-    from pipelines.transforms import Task
-
-    shard, verdicts = partition
-    return Task(names[shard], fingerprint, (urls[shard], verdicts))
-
-
-def _tagged(partition: tuple[int, pa.Table], function: Any, *arguments: Any) -> Iterator[Any]:
-    """Run one decision on one partition: kept signatures to the main output, verdicts and markers to their tags."""
+def _signed(
+    folder: str, settings: DedupSettings, divide: pair_signatures.Divide, first_position: int, name: str, url: str
+) -> Iterator[Any]:
+    """The signatures of a shard; marks of its held-out rows go to the outputs named for the sides."""
     from apache_beam.pvalue import TaggedOutput
 
-    kept, verdicts, markers = function(partition[1].combine_chunks(), *arguments)
-    yield from (batch for batch in kept.combine_chunks().to_batches() if batch.num_rows)
-    for tag, rows in (("verdicts", verdicts), ("markers", markers)):
-        yield from (TaggedOutput(tag, batch) for batch in rows.to_batches() if batch.num_rows)
-
-
-def held_out_documents(batch: pa.RecordBatch, *, seed: int, share: float, sources: tuple[str, ...]) -> pa.Array:
-    """bool[rows]: whether each row's document is held out, by a hash of its id and the seed alone."""
-    rows = batch.num_rows
-    if share == 0:
-        return pa.repeat(pa.scalar(False), rows)
-    documents = batch["document_id"].dictionary_encode()
-    limit = int(share * 2**64)
-    chosen = [
-        xxhash.xxh3_64_intdigest(f"{seed}\x00{document}".encode()) < limit
-        for document in documents.dictionary.to_pylist()
-    ]
-    held_out = pa.array(chosen, pa.bool_()).take(documents.indices)
-    return pc.and_(held_out, pc.is_in(batch["source"], pa.array(list(sources), pa.string()))) if sources else held_out
-
-
-def signature_rows(batch: pa.RecordBatch, divide: Any) -> pa.RecordBatch:
-    """PAIR columns with `position` -> SIGNATURE rows, keyed by the pair."""
-    query, positive = dedup_key(batch["query"]), dedup_key(batch["positive"])
-    mirrored = pc.and_(batch["symmetric"], pc.less(positive.cast(pa.binary()), query.cast(pa.binary())))
-    first, second = pc.if_else(mirrored, positive, query), pc.if_else(mirrored, query, positive)
-    rows = batch.num_rows
-    return pa.RecordBatch.from_arrays(
-        [
-            _combined(first, second, batch["kind"]),
-            batch["position"],
-            query,
-            positive,
-            _combined(query, batch["kind"], batch["positive_lang"]),
-            _combined(positive, batch["kind"], batch["query_lang"]),
-            schema.text_ids(batch["positive"]),
-            divide(batch),
-            pa.repeat(pa.scalar(False), rows),
-        ],
-        schema=SIGNATURE,
+    texts, all_rows = (
+        ShardTexts(read_texts(folder, name), clusters.read_clusters(folder, name)),
+        read_rows(folder, name),
     )
+    progress = TaskProgress(folder, f"sign-{name}")
+    row = 0
+    for batch in read_batches(url, pair_signatures.COLUMNS):
+        rows = all_rows.slice(row, batch.num_rows)
+        signatures = pair_signatures.signature_rows(
+            batch,
+            rows,
+            texts,
+            first_position + row,
+            divide,
+            by_quality=settings.keep == "quality",
+            by_document=settings.max_pairs_per_document is not None,
+            by_domain=settings.max_pairs_per_domain is not None,
+        )
+        yield signatures
+        if settings.held_out_share:
+            for side in clusters.SIDES:
+                yield TaggedOutput(side, pair_signatures.held_out_marks(signatures, rows, texts, side))
+        row += batch.num_rows
+        progress.beat(row)
 
 
-def _combined(*columns: pa.Array) -> pa.Array:
-    joined = pc.binary_join_element_wise(
-        *(column.cast(pa.binary()) for column in columns), pa.scalar(b"\x00", pa.binary())
-    )
-    return pa.array([xxhash.xxh3_128_digest(value) for value in joined.to_pylist()], _KEY)
+def _batch_of(partition: tuple[int, pa.Table]) -> pa.RecordBatch:
+    return pa.concat_batches(partition[1].to_batches())
 
 
-def with_key(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
-    return batch.set_column(0, SIGNATURE.field("key"), batch[column])
+def _tagged(partition: tuple[int, pa.Table], decide: Any, *arguments: Any) -> Iterator[Any]:
+    """Run one decision on one partition: kept signatures to the main output, verdicts to theirs."""
+    from apache_beam.pvalue import TaggedOutput
+
+    kept, verdicts = decide(_batch_of(partition), *arguments)
+    yield kept
+    yield TaggedOutput("verdicts", verdicts)
 
 
-Decision = tuple[pa.Table, pa.Table, pa.Table]  # signatures kept, verdicts, markers
+def _task(partition: tuple[int, pa.Table], shards: Sequence[Shard], fingerprint: str) -> Any:
+    from pipelines.transforms import Task
+
+    number, verdicts = partition
+    return Task(shards[number].name, fingerprint, (shards[number].url, verdicts))
 
 
-def drop_duplicate_pairs(table: pa.Table) -> Decision:
-    """Keep the first of equal pairs. Held-out rows leave two markers, one for each of their texts."""
-    first = first_of_each(_one(table["key"]), _one(table["position"]))
-    kept = table.filter(pa.array(first))
-    held_out = kept.filter(kept["held_out"])
-    held_out = held_out.set_column(8, SIGNATURE.field("marker"), pa.repeat(pa.scalar(True), held_out.num_rows))
-    markers = pa.concat_tables(
-        [held_out.set_column(0, SIGNATURE.field("key"), held_out[name]) for name in ("query_key", "positive_key")]
-    )
-    return kept, _verdicts(table.filter(pa.array(~first)), "duplicate_pair"), markers
-
-
-def drop_leaks_and_cap(table: pa.Table, reason: str, cap_key: str, cap: int) -> Decision:
-    """Drop training rows whose key a held-out row holds, then all but the first `cap` rows of each cap key."""
-    is_marker = _one(table["marker"])
-    markers, rows = table.filter(is_marker), table.filter(pc.invert(is_marker))
-    training = ~rows["held_out"].to_numpy()
-    leaks = training & in_any_group(_one(rows["key"]), _one(markers["key"]))
-    clean = rows.filter(pa.array(~leaks))
-    over = np.zeros(clean.num_rows, bool)
-    for side in (True, False):
-        of_side = clean["held_out"].to_numpy() == side
-        chosen = clean.filter(pa.array(of_side))
-        over[of_side] = rank_in_group(_one(chosen[cap_key]), _one(chosen["position"])) >= cap
-    verdicts = pa.concat_tables(
-        [_verdicts(rows.filter(pa.array(leaks)), "leaks_held_out"), _verdicts(clean.filter(pa.array(over)), reason)]
-    )
-    return clean.filter(pa.array(~over)), verdicts, table.slice(0, 0)
-
-
-def passage_owners(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The verdict `owns_passage` for the first training row of each passage. All rows of one passage share their positive's
-    key, so they are in one partition; a partition comes as one batch."""
-    training = batch.filter(pc.invert(batch["held_out"]))
-    first = first_of_each(training["passage_id"], training["position"])
-    positions = training["position"].filter(pa.array(first))
-    verdicts = pa.repeat(pa.scalar(_OWNS_PASSAGE, pa.int8()), len(positions))
-    return pa.RecordBatch.from_arrays([positions, verdicts], schema=VERDICT)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _verdicts(rows: pa.Table, reason: str) -> pa.Table:
-    verdict = pa.scalar(_VERDICTS.index(reason), pa.int8())
-    return pa.table([rows["position"], pa.repeat(verdict, rows.num_rows)], schema=VERDICT)
-
-
-def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgress) -> Part:
+def write_deduplicated(folder: str, divide: pair_signatures.Divide, task: Any, progress: TaskProgress) -> Part:
     """One shard and the verdicts on its rows -> its pairs, held-out pairs, passages and rejects."""
     url, verdicts = task.payload
     done = read_part(folder, task.name)
@@ -284,15 +267,18 @@ def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgre
         return done
     positions = verdicts["position"].to_numpy() & _LAST_ROW
     codes = verdicts["verdict"].to_numpy()
-    owners = np.sort(positions[codes == _OWNS_PASSAGE])
+    owners = np.sort(positions[codes == OWNS_PASSAGE])
     dropped = codes < len(REASONS)
     dropped_rows = positions[dropped]
-    reasons = pa.array(_VERDICTS).take(pa.array(codes[dropped]))
+    reasons = pa.array(VERDICTS).take(pa.array(codes[dropped]))
     order = np.argsort(dropped_rows)
     dropped_rows, reasons = dropped_rows[order], reasons.take(pa.array(order))
+    texts = ShardTexts(read_texts(folder, task.name), clusters.read_clusters(folder, task.name))
+    all_rows = read_rows(folder, task.name)
     tally, row = Tally(), 0
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS, PASSAGES]) as shards:
-        for batch in read_batches(url):
+        for read in read_batches(url):
+            batch = _with_clusters(read, all_rows.slice(row, read.num_rows), texts)
             low, high = np.searchsorted(dropped_rows, [row, row + batch.num_rows])
             reason = _scatter(dropped_rows[low:high] - row, reasons.slice(low, high - low), batch.num_rows)
             kept, rejects = schema.split_rejects(batch, reason)
@@ -311,6 +297,15 @@ def write_deduplicated(folder: str, divide: Any, task: Any, progress: TaskProgre
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS, HELD_OUT])
 
 
+def _with_clusters(batch: pa.RecordBatch, rows: pa.RecordBatch, texts: ShardTexts) -> pa.RecordBatch:
+    for side in clusters.SIDES:
+        of_side = rows[side].to_numpy()
+        for name, column in (("id", texts.cluster(side, of_side)), ("size", texts.size(side, of_side))):
+            place = schema.PAIR.get_field_index(f"{side}_cluster_{name}")
+            batch = batch.set_column(place, schema.PAIR.field(place), column)
+    return batch
+
+
 def _scatter(rows: np.ndarray[Any, Any], values: pa.Array, length: int) -> pa.Array:
     """string[length]: values at `rows` (sorted), null elsewhere."""
     index = np.full(length, -1, np.int64)
@@ -320,5 +315,11 @@ def _scatter(rows: np.ndarray[Any, Any], values: pa.Array, length: int) -> pa.Ar
 
 def _passages(owning: pa.RecordBatch) -> pa.RecordBatch:
     text = owning["positive"]
-    columns = [schema.text_ids(text), text, owning["document_id"], dedup_key(text), pa.nulls(len(text), pa.int32())]
+    columns = [
+        schema.text_ids(text),
+        text,
+        owning["document_id"],
+        owning["positive_cluster_id"],
+        owning["positive_cluster_size"],
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=schema.PASSAGE)

@@ -51,7 +51,7 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     inputs = [
         {"source": number, "path": identity} | state
         for number, entry in enumerate(recipe.sources)
-        for identity, _, state in _inputs(entry)
+        for identity, _, state in inputs_with_states(entry)
     ]
     return Plan(settings | {"sources": entries}, inputs)
 
@@ -109,7 +109,7 @@ def _told_apart(identity_of: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
-def _inputs(entry: SourceEntry) -> list[tuple[str, InputFile, dict[str, Any]]]:
+def inputs_with_states(entry: SourceEntry) -> list[tuple[str, InputFile, dict[str, Any]]]:
     """(identity, file, state) of each input. The state tells whether the file or one of its companions changed."""
     identities = _identities(entry)
     states = _States()
@@ -162,7 +162,7 @@ def execute(job: Job) -> Outcome:
     for number, entry in enumerate(job.recipe.sources):
         settings = entry.adapter_settings()
         source = load_source(entry.source)
-        for identity, file, state in _inputs(entry):
+        for identity, file, state in inputs_with_states(entry):
             for index, split in enumerate(source.input_splits(file, settings, job.recipe.extract.split_bytes)):
                 name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity.encode())[:8]}-{index:05d}"
                 key = fingerprint(

@@ -1,16 +1,17 @@
 """mine: hard negatives for every training pair, from the deduplicated passages of the training side.
 
-    1. the passages are encoded, one task a shard; vectors are kept as float32 .npy in embeddings/
+    1. the passages are encoded, one task a shard; vectors are kept as float16 .npy in embeddings/
     2. every pair shard: queries are encoded, the exact top k over the passages of their kind is taken, negatives are chosen
 
-A negative is never a passage of a document that one of the query's positives occurs in (all pairs of that query count), nor
-one that says the same as a positive or as the query itself (equal once folded: filters.duplicates).
+A negative is never a passage of a document that one of the query's positives occurs in (all pairs of the query's cluster
+count), nor one of a positive's cluster of near-duplicates (dedup), nor of the cluster of a passage that says the same as the
+query itself (equal once folded: filters.duplicates).
 Writes the role `mined`, row by row beside the pair shard of the same name: positive_row, positive_score, negative_rows,
 negative_scores, negative_ranks. Rows are row numbers in dedup's passage shards, in shard order.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,10 +22,11 @@ import pyarrow.compute as pc
 import xxhash
 
 from filters.duplicates import dedup_key
-from pipelines import storage
+from pipelines import embeddings, storage
+from pipelines.embeddings import Embeddings
 from pipelines.job import PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
-from pipelines.jobs.score import load_encoder, readable_rows
+from pipelines.jobs.score import readable_rows
 from pipelines.manifest import fingerprint, input_names
 from pipelines.progress import TaskProgress
 from pipelines.recipe import MineSettings, Recipe
@@ -36,7 +38,7 @@ from trainer.backbone import model_fingerprint
 if TYPE_CHECKING:
     from trainer.negatives import NegativeSettings, Selection
 
-VERSION = 1
+VERSION = 2
 MINED: Final = "mined"
 MINED_SCHEMA: Final = pa.schema(
     [
@@ -51,6 +53,15 @@ MINED_SCHEMA: Final = pa.schema(
 )
 EMBEDDINGS: Final = "embeddings"
 CANDIDATES_AT_ONCE: Final = 4_000_000  # scores held while negatives are chosen; queries x k
+_PAIR_COLUMNS: Final = (
+    "query",
+    "positive",
+    "kind",
+    "document_id",
+    "query_lang",
+    "positive_lang",
+    "query_cluster_id",
+)
 _ID: Final = np.dtype([("high", "u8"), ("low", "u8")])
 
 
@@ -88,10 +99,12 @@ def execute(job: Job) -> Outcome:
         for file in passages
     ]
     size = sum(file.bytes for file in passages)
-    embedded = job.run_tasks(
-        encoding, partial(write_embeddings, job.folder, settings, members), bytes_to_read=size, encoder=True
+    vectors = embeddings.prepare(job)
+    write_vectors = partial(write_embeddings, job.folder, settings, members, vectors)
+    embedded = job.run_tasks(encoding, write_vectors, bytes_to_read=size, encoder=True)
+    corpus = CorpusFiles(
+        members, vectors, tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding)
     )
-    corpus = CorpusFiles(members, tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding))
     mining = [
         Task(_stem(file.path), job.fingerprint, storage.join(job.run.job(before.job), file.path))
         for file in before.files_of(PAIRS)
@@ -114,23 +127,23 @@ def _stem(path: str) -> str:
 
 
 def write_embeddings(
-    folder: str, settings: MineSettings, files: "MemberFiles", task: Any, progress: TaskProgress
+    folder: str, settings: MineSettings, files: "MemberFiles", vectors: Embeddings, task: Any, progress: TaskProgress
 ) -> Part:
-    """Encode the passages of one shard that belong to a pair the encoder reads; float32[rows, dimensions], zeros else."""
-    encoder = load_encoder(settings.encoder.model_dump_json())
-    encoder.on_batch = progress.beat
+    """The vectors of one shard's passages that belong to a pair the encoder reads: float16[rows, dimensions], zeros else."""
     members = load_members(files)
     wanted = np.zeros(len(members.ids), bool)
     for rows in members.of_kind.values():
         wanted[rows] = True
-    matrices, encoded = [np.zeros((0, encoder.dimension), np.float32)], 0
+    matrices, encoded = [], 0
     for batch in read_batches(task.payload):
         chosen = wanted[members.rows_of(batch["passage_id"])]
-        matrix = np.zeros((batch.num_rows, encoder.dimension), np.float32)
-        if chosen.any():
-            matrix[chosen] = encoder.encode(batch["text"].filter(pa.array(chosen)), "passage")
+        found = vectors.embed(settings.encoder, "passage", batch["text"].filter(pa.array(chosen)), progress.beat)
+        matrix = np.zeros((batch.num_rows, found.shape[1]), np.float16)
+        matrix[chosen] = found
         matrices.append(matrix)
         encoded += int(chosen.sum())
+    if not matrices:
+        matrices.append(vectors.embed(settings.encoder, "passage", pa.array([], pa.string()), progress.beat))
     path = f"{EMBEDDINGS}/{task.name}.npy"
     with storage.atomic_write(storage.join(folder, path)) as stream:
         np.lib.format.write_array(stream, np.concatenate(matrices), allow_pickle=False)
@@ -178,27 +191,34 @@ class Members:
     ids: np.ndarray[Any, Any]  # (high, low) uint64 pairs, sorted
     rows: np.ndarray[Any, Any]  # int64[passages]: the row number of each id
     of_kind: dict[str, np.ndarray[Any, Any]]  # kind -> sorted int64 rows
-    of_query: Multimap  # folded query -> the rows of its positives
+    of_query: Multimap  # query cluster -> the rows of its positives
     documents: Multimap  # row -> hashes of the documents it occurs in
     of_document: Multimap  # hash of a document -> rows
-    of_cluster: Multimap  # folded text -> rows
-    clusters: np.ndarray[Any, Any]  # uint64[passages]: the folded text of each row
+    of_text: Multimap  # folded text -> rows
+    of_cluster: Multimap  # cluster of passages -> rows
+    clusters: np.ndarray[Any, Any]  # uint64[passages]: the cluster of each row
 
     def rows_of(self, passage_ids: pa.Array) -> np.ndarray[Any, Any]:
         """int64[n]: the row number of each passage id; every id must be there."""
         result: np.ndarray[Any, Any] = self.rows[np.searchsorted(self.ids, _void(passage_ids))]
         return result
 
-    def forbidden(self, queries: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """For n queries, the (query number, row) pairs of passages that must not be their negatives."""
-        folded = _halves(dedup_key(queries))
-        numbers = np.arange(len(queries))
-        positives = self.of_query.follow(numbers, folded)
+    def forbidden(self, pairs: pa.RecordBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """For the queries of n pairs, the (query number, row) pairs of passages that must not be their negatives."""
+        numbers = np.arange(pairs.num_rows)
+        positives = self.of_query.follow(numbers, _halves(query_clusters(pairs)))
+        itself = self.of_text.follow(numbers, _halves(dedup_key(pairs["query"])))
         documents = self.documents.follow(*positives)
-        alike = self.of_cluster.follow(positives[0], self.clusters[positives[1]])
-        found = (self.of_document.follow(*documents), alike, self.of_cluster.follow(numbers, folded))
-        pairs = np.unique(np.concatenate([np.stack(each, axis=1) for each in found]), axis=0)
-        return pairs[:, 0], pairs[:, 1]
+        alike = [self.of_cluster.follow(query, self.clusters[row]) for query, row in (positives, itself)]
+        found = (self.of_document.follow(*documents), *alike)
+        each_once = np.unique(np.concatenate([np.stack(each, axis=1) for each in found]), axis=0)
+        return each_once[:, 0], each_once[:, 1]
+
+
+def query_clusters(pairs: pa.RecordBatch) -> pa.Array:
+    """The cluster of each pair's query (dedup); of pairs without one, the query alone, folded: binary(16)."""
+    clusters = pairs["query_cluster_id"]
+    return pc.coalesce(clusters, dedup_key(pairs["query"])) if clusters.null_count else clusters
 
 
 def _halves(keys: pa.Array) -> np.ndarray[Any, Any]:
@@ -211,6 +231,7 @@ class CorpusFiles:
     """The passages and their vectors, in the same order."""
 
     members: MemberFiles
+    queries: Embeddings  # where the queries' vectors come from
     embeddings: tuple[str, ...]
 
 
@@ -231,21 +252,22 @@ def document_hashes(documents: pa.Array) -> np.ndarray[Any, Any]:
 @cache
 def load_members(files: MemberFiles) -> Members:
     """One copy a process."""
-    ids, clusters = [np.zeros(0, _ID)], [np.zeros(0, np.uint64)]
+    ids, clusters, folded = [np.zeros(0, _ID)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for url in files.passages:
-        for batch in read_batches(url, ["passage_id", "cluster_id"]):
+        for batch in read_batches(url, ["passage_id", "text", "cluster_id"]):
             ids.append(_void(batch["passage_id"]))
             clusters.append(_halves(batch["cluster_id"]))
+            folded.append(_halves(dedup_key(batch["text"])))
     all_ids, all_clusters = np.concatenate(ids), np.concatenate(clusters)
     order = np.argsort(all_ids, order=("high", "low")).astype(np.int64)
     sorted_ids = all_ids[order]
     kinds: dict[str, list[np.ndarray[Any, Any]]] = {}
     rows_seen, queries, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
     for url in files.pairs:
-        for batch in read_batches(url, ["query", "positive", "kind", "document_id", "query_lang", "positive_lang"]):
+        for batch in read_batches(url, _PAIR_COLUMNS):
             rows = order[np.searchsorted(sorted_ids, _void(text_ids(batch["positive"])))]
             rows_seen.append(rows)
-            queries.append(_halves(dedup_key(batch["query"])))
+            queries.append(_halves(query_clusters(batch)))
             documents.append(document_hashes(batch["document_id"]))
             readable = readable_rows(batch, files.reads)
             for kind in pc.unique(batch["kind"]).to_pylist():
@@ -259,6 +281,7 @@ def load_members(files: MemberFiles) -> Members:
         of_query=Multimap.of(np.concatenate(queries), occurring),
         documents=Multimap.of(occurring, in_documents.view(np.int64)),
         of_document=Multimap.of(in_documents, occurring),
+        of_text=Multimap.of(np.concatenate(folded), np.arange(len(all_clusters))),
         of_cluster=Multimap.of(all_clusters, np.arange(len(all_clusters))),
         clusters=all_clusters,
     )
@@ -266,7 +289,7 @@ def load_members(files: MemberFiles) -> Members:
 
 @cache
 def load_vectors(embeddings: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    """float32[passages, dimensions], one copy a process."""
+    """float16[passages, dimensions], one copy a process."""
     matrices = []
     for url in embeddings:
         with storage.open_for_reading(url) as stream:
@@ -276,7 +299,7 @@ def load_vectors(embeddings: tuple[str, ...]) -> np.ndarray[Any, Any]:
 
 @cache
 def candidate_vectors(files: CorpusFiles, kind: str) -> np.ndarray[Any, Any]:
-    """float32[candidates, dimensions] of one kind, one copy a process."""
+    """float16[candidates, dimensions] of one kind, one copy a process."""
     vectors: np.ndarray[Any, Any] = load_vectors(files.embeddings)[load_members(files.members).of_kind[kind]]
     return vectors
 
@@ -289,13 +312,12 @@ def write_mined(
     folder: str, settings: MineSettings, seed: int, files: CorpusFiles, task: Any, progress: TaskProgress
 ) -> Part:
     """One pair shard -> its `mined` shard."""
-    load_encoder(settings.encoder.model_dump_json()).on_batch = progress.beat
     tally = Tally()
     counts: dict[str, int] = {"queries": 0, "negatives": 0, "without_negatives": 0, "not_read": 0}
     left_out: Counter[str] = Counter()
     with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards:
         for batch in read_batches(task.payload):
-            mined, not_read, excluded = mine_batch(batch, files, settings, seed)
+            mined, not_read, excluded = mine_batch(batch, files, settings, seed, progress.beat)
             shards.write(MINED, mined)
             tally.add(batch, "in")
             tally.add(batch, "out")
@@ -310,7 +332,7 @@ def write_mined(
 
 
 def mine_batch(
-    batch: pa.RecordBatch, files: CorpusFiles, settings: MineSettings, seed: int
+    batch: pa.RecordBatch, files: CorpusFiles, settings: MineSettings, seed: int, on_batch: Callable[[int], None]
 ) -> tuple[pa.RecordBatch, int, dict[str, int]]:
     """PAIR batch -> (MINED batch row by row, queries the encoder cannot read, candidates left out by reason)."""
     members, vectors = load_members(files.members), load_vectors(files.embeddings)
@@ -325,13 +347,12 @@ def mine_batch(
     for kind in sorted(set(kinds[readable])):
         chosen = np.flatnonzero(readable & (kinds == kind))
         group = _group(kind, settings.within)
-        queries = load_encoder(settings.encoder.model_dump_json()).encode(
-            batch["query"].take(pa.array(chosen)), "query"
-        )
+        texts = batch["query"].take(pa.array(chosen))
+        queries = files.queries.embed(settings.encoder, "query", texts, on_batch)
         positives = vectors[positive_rows[chosen]]
         positive_scores[chosen] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64))
         ids = _void(batch["pair_id"].take(pa.array(chosen)))["low"]
-        excluded = _excluded(members, members.of_kind[group], batch["query"].take(pa.array(chosen)))
+        excluded = _excluded(members, members.of_kind[group], batch.take(pa.array(chosen)))
         for block, selection in _select(
             queries, candidate_vectors(files, group), positive_scores[chosen], excluded, ids, select
         ):
@@ -343,13 +364,13 @@ def mine_batch(
 
 
 def _excluded(
-    members: Members, candidates: np.ndarray[Any, Any], queries: pa.Array
+    members: Members, candidates: np.ndarray[Any, Any], pairs: pa.RecordBatch
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What each query may not get, as candidate numbers (offsets int64[queries + 1], numbers int64[])."""
-    numbers, rows = members.forbidden(queries)
+    numbers, rows = members.forbidden(pairs)
     places = np.searchsorted(candidates, rows)
     inside = candidates[np.minimum(places, len(candidates) - 1)] == rows
-    offsets = np.searchsorted(numbers[inside], np.arange(len(queries) + 1))
+    offsets = np.searchsorted(numbers[inside], np.arange(pairs.num_rows + 1))
     return offsets.astype(np.int64), places[inside].astype(np.int64)
 
 

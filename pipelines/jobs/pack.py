@@ -18,13 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from filters.duplicates import dedup_key
 from pipelines import storage
 from pipelines.errors import JobFailed, UserError
 from pipelines.exports import FlagEmbeddingExport
 from pipelines.job import EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
-from pipelines.jobs.mine import MINED
+from pipelines.jobs.mine import MINED, query_clusters
 from pipelines.manifest import fingerprint, input_names
 from pipelines.progress import TaskProgress
 from pipelines.recipe import PackJobSettings, Recipe
@@ -34,7 +33,7 @@ from sources import schema
 from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_fingerprint
 from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, pack_pairs
 
-VERSION = 1
+VERSION = 2
 REASONS = {
     "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
     "language_not_trained": "pack.languages leaves this language out of training",
@@ -207,7 +206,7 @@ def _packed(
     return pack_pairs(
         pair_id=batch["pair_id"],
         queries=queries,
-        query_cluster_id=dedup_key(batch["query"]),
+        query_cluster_id=query_clusters(batch),
         positive=mined["positive_row"],
         negatives=mined["negative_rows"],
         positive_score=mined["positive_score"],

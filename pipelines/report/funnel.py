@@ -10,7 +10,7 @@ from pipelines.manifest import Manifest
 from pipelines.report.charts import Segment, segments
 from pipelines.report.finished_run import FinishedRun
 
-FUNNEL_JOBS: Final = ("extract", "filter", "dedup", "score", "pack")  # mine drops no pair
+FUNNEL_JOBS: Final = ("extract", "filter", "decontaminate", "dedup", "score", "pack")  # mine drops no pair
 LANGUAGES_SHOWN: Final = 12
 _DROP: Final = "drop:"
 

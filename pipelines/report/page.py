@@ -15,7 +15,7 @@ import jinja2
 from pipelines import __version__
 from pipelines.job import DOCUMENTS, HELD_OUT, PAIRS
 from pipelines.recipe import Recipe
-from pipelines.report import distributions, funnel, mined, provenance, samples, text, training
+from pipelines.report import distributions, funnel, leakage, mined, provenance, samples, text, training
 from pipelines.report.finished_run import FinishedRun
 from pipelines.run_folder import RunFolder
 
@@ -73,6 +73,7 @@ def render(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda 
         "reasons": reasons,
         "reasons_with_samples": {found.reason.anchor for found in dropped},
         "quarantined": samples.quarantined(finished),
+        "leakage": leakage.leakage(finished, tell),
         "kept": kept,
         "languages": distributions.languages(kept),
         "character_lengths": distributions.character_lengths(kept) if kept.rows else [],

@@ -15,15 +15,26 @@ def test_the_curve_is_the_share_of_simulated_signatures_that_share_a_band():
 
 
 def test_keys_are_equal_where_all_places_of_a_band_are():
-    signatures = np.array([[1, 2, 3, 4], [1, 2, 9, 9], [1, 0, 3, 4]], np.uint16)
+    signatures = np.array([[1, 2, 3, 4], [1, 2, 9, 9], [1, 0, 3, 4]], np.uint8)
     first, second = Bands(2, 2).keys(signatures, 0), Bands(2, 2).keys(signatures, 1)
     assert (first[0] == first[1]) and first[0] != first[2]
     assert (second[0] == second[2]) and second[0] != second[1]
 
 
 def test_bands_have_keys_of_their_own():
-    signatures = np.array([[7, 7]], np.uint16)
+    signatures = np.array([[7, 7]], np.uint8)
     assert Bands(2, 1).keys(signatures, 0) != Bands(2, 1).keys(signatures, 1)
+
+
+def test_views_have_keys_of_their_own():
+    signatures = np.array([[7, 7]], np.uint8)
+    assert len({int(Bands(1, 2).keys(signatures, 0, view)[0]) for view in range(3)}) == 3
+
+
+def test_keys_of_bands_longer_than_eight_places_see_every_place():
+    signatures = np.zeros((21, 20), np.uint8)
+    signatures[np.arange(20), np.arange(20)] = 1
+    assert len(set(Bands(1, 20).keys(signatures, 0).tolist())) == 21
 
 
 @pytest.mark.parametrize(("similarity", "weight"), [(0.5, 0.5), (0.7, 0.9), (0.8, 0.5)])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.components import representatives
+from filters.components import large_star, representatives, small_star
 
 PAIRS = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
 
@@ -48,3 +48,61 @@ def test_a_pair_of_a_text_that_is_not_there_is_refused():
     for pair in (([0], [3]), ([-1], [0])):
         with pytest.raises(ValueError, match="not among the 3 texts"):
             representatives(*pair, np.arange(3))
+
+
+def star(ends):
+    """Edges as the star functions give them, as a set of (larger, smaller)."""
+    larger, smaller = (each.tolist() for each in ends)
+    edges = list(zip(larger, smaller, strict=True))
+    assert len(set(edges)) == len(edges)
+    assert all(one > other for one, other in edges)
+    return set(edges)
+
+
+def plain_large_star(edges):
+    """Kiveris et al. 2014, algorithm 1: each vertex joins its larger neighbours to the smallest of its neighbourhood."""
+    found = set()
+    for vertex in {end for edge in edges for end in edge}:
+        neighbours = {end for edge in edges if vertex in edge for end in edge} | {vertex}
+        found |= {(other, min(neighbours)) for other in neighbours if other > vertex}
+    return {(one, other) for one, other in found if one != other}
+
+
+def plain_small_star(edges):
+    """Algorithm 2: each vertex joins itself and its smaller neighbours to the smallest of them."""
+    found = set()
+    for vertex in {end for edge in edges for end in edge}:
+        neighbours = {other for edge in edges if vertex in edge for other in edge if other <= vertex} | {vertex}
+        found |= {(other, min(neighbours)) for other in neighbours if other != min(neighbours)}
+    return found
+
+
+def directed(edges):
+    return {(max(edge), min(edge)) for edge in edges if edge[0] != edge[1]}
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_the_stars_are_those_of_the_paper(pairs):
+    edges = directed(pairs)
+    both = [*edges, *((other, one) for one, other in edges)]
+    assert star(large_star([one for one, _ in both], [other for _, other in both])) == plain_large_star(edges)
+    larger, smaller = [one for one, _ in edges], [other for _, other in edges]
+    assert star(small_star(larger, smaller)) == plain_small_star(edges)
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_rounds_of_stars_end_with_an_edge_from_each_text_to_the_smallest_of_its_component(pairs):
+    edges = directed(pairs)
+    for _ in range(20):
+        both = [*edges, *((other, one) for one, other in edges)]
+        large = star(large_star([one for one, _ in both], [other for _, other in both]))
+        now = star(small_star([one for one, _ in large], [other for _, other in large]))
+        if now == edges:
+            break
+        edges = now
+    else:
+        raise AssertionError("twenty rounds were not enough for twenty texts")
+    expected = {(text, min(reachable(text, pairs))) for text in range(20)}
+    assert edges == {(text, least) for text, least in expected if text != least}

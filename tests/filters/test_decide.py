@@ -95,7 +95,7 @@ def test_an_edit_may_begin_with_its_original():
 
 
 def test_languages_are_held_against_what_the_corpus_claims():
-    assert reason("Index", GERMAN, query_lang="eng_Latn", positive_lang="eng_Latn") == "wrong_language_query"
+    assert reason("Outlook", GERMAN, query_lang="eng_Latn", positive_lang="eng_Latn") == "wrong_language_query"
     parallel = {"kind": "parallel", "query_lang": "eng_Latn", "positive_lang": "fra_Latn"}
     assert reason(ENGLISH, GERMAN, **parallel) == "wrong_language_positive"
     assert reason(ENGLISH, GERMAN, "parallel", "eng_Latn", "deu_Latn") is None
@@ -119,10 +119,10 @@ def test_simplified_and_traditional_chinese_may_be_parallel():
 
 def test_languages_not_asked_for_are_dropped_by_claim_or_else_by_measure():
     only = FilterSettings(languages=("zh", "en"))
-    assert reason("Index", GERMAN, settings=only) == "language_not_wanted"
-    assert reason("Index", ENGLISH, settings=only) is None
+    assert reason("Outlook", GERMAN, settings=only) == "language_not_wanted"
+    assert reason("Outlook", ENGLISH, settings=only) is None
     assert (
-        reason("Index", "Datei", query_lang="deu_Latn", positive_lang="deu_Latn", settings=only)
+        reason("Outlook", "Datei", query_lang="deu_Latn", positive_lang="deu_Latn", settings=only)
         == "language_not_wanted"
     )
     assert reason("开始", CHINESE, query_lang="zho_Hant", positive_lang="zho_Hant", settings=only) is None
@@ -143,8 +143,8 @@ def test_neither_side_clear_is_a_reason_one_side_clear_is_not():
 
 
 def test_other_thresholds_decide_again_on_the_same_measurements():
-    batch = pairs("Title", ENGLISH)
-    measurements = measure(batch, FilterSettings(), {"text", "likeness", "language"})
+    batch = pairs("Words", ENGLISH)
+    measurements = measure(batch, FilterSettings(), PRESET.families())
     columns = batch["kind"], batch["query_lang"], batch["positive_lang"]
     assert decide(measurements, FilterSettings(), *columns).to_pylist() == [None]
     assert decide(measurements, PRESET, *columns).to_pylist() == [None]
@@ -169,7 +169,7 @@ def test_a_rule_without_its_measurement_is_an_error_that_names_it():
 def test_a_setting_given_goes_before_the_presets_and_null_switches_a_rule_off():
     settings = FilterSettings.model_validate({"preset": "bge-m3", "max_length_ratio": 9, "max_url_share": None})
     assert (settings.max_length_ratio, settings.max_url_share, settings.max_copied_share) == (9, None, 0.9)
-    assert settings.families() == {"text", "likeness", "language"}
+    assert settings.families() == {"text", "likeness", "language", "web", "junk", "pair", "order"}
 
 
 def test_unknown_settings_and_presets_are_refused():
@@ -182,12 +182,12 @@ def test_unknown_settings_and_presets_are_refused():
 def test_every_preset_and_every_rule_is_known_to_the_settings():
     fields = set(FilterSettings.model_fields)
     assert all(set(preset) <= fields for preset in PRESETS.values())
-    assert all(rule.threshold in fields for rule in RULES)
+    assert all(rule.setting in fields for rule in RULES)
     assert list(REASONS) == list(dict.fromkeys(rule.reason for rule in RULES))
 
 
 def test_measured_languages_fill_what_the_corpus_left_open():
-    batch = pairs("Index", GERMAN, query_lang="eng_Latn")
+    batch = pairs("Outlook", GERMAN, query_lang="eng_Latn")
     recorded = record_languages(batch, measure(batch, PRESET))
     assert recorded.schema.equals(PAIR)
     row = recorded.to_pylist()[0]
@@ -198,7 +198,7 @@ def test_measured_languages_fill_what_the_corpus_left_open():
 
 
 def test_scores_written_before_stay():
-    batch = pairs("Index", GERMAN)
+    batch = pairs("Outlook", GERMAN)
     scored = batch.set_column(
         PAIR.get_field_index("scores"), PAIR.field("scores"), pa.array([{"relevance": 0.5}], PAIR.field("scores").type)
     )

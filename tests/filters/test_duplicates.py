@@ -9,7 +9,17 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.duplicates import dedup_key, first_of_each, fold, in_any_group, rank_in_group
+from filters.duplicates import (
+    combined_keys,
+    dedup_key,
+    first_of_each,
+    fold,
+    in_any_group,
+    key_halves,
+    keys_of_halves,
+    order_of_keys,
+    rank_in_group,
+)
 
 KEYS = st.lists(st.integers(0, 5), max_size=40)
 
@@ -111,3 +121,37 @@ def test_null_keys_and_missing_positions_are_refused():
         first_of_each(pa.array([None], pa.binary(16)), [0])
     with pytest.raises(ValueError, match="positions"):
         first_of_each(keys([1, 2]), [0])
+
+
+TEXT_KEYS = [bytes(16), b"a" + bytes(15), bytes(15) + b"a"]
+KINDS = (pa.binary(16), pa.uint64(), pa.uint64())
+KEYS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=20)
+
+
+@given(KEYS)
+def test_halves_sort_as_the_bytes_do_and_become_the_keys_again(keys):
+    array = pa.array(keys, pa.binary(16))
+    high, low = key_halves(array)
+    assert [keys[row] for row in order_of_keys(high, low)] == sorted(keys)
+    assert keys_of_halves(high, low).equals(array)
+
+
+@given(st.lists(st.tuples(st.sampled_from(TEXT_KEYS), st.integers(0, 2), st.integers(0, 3)), max_size=20))
+def test_combined_keys_are_equal_where_all_columns_are(rows):
+    keys, numbers, others = (pa.array([row[n] for row in rows], kind) for n, kind in enumerate(KINDS))
+    combined = combined_keys(keys, numbers, others).to_pylist()
+    assert [[one == other for other in combined] for one in combined] == [
+        [one == other for other in rows] for one in rows
+    ]
+    turned = combined_keys(keys, others, numbers).to_pylist()
+    assert all(one != other for one, other, row in zip(combined, turned, rows, strict=True) if row[1] != row[2])
+
+
+@given(st.lists(st.tuples(st.sampled_from(TEXT_KEYS), st.integers(0, 2), st.integers(0, 2)), max_size=20))
+def test_rows_equal_in_the_first_order_go_by_the_next(rows):
+    rank = rank_in_group(pa.array([row[0] for row in rows], pa.binary(16)), *([row[n] for row in rows] for n in (1, 2)))
+    ordered = sorted(range(len(rows)), key=lambda row: (rows[row][1:], row))
+    groups = {}
+    for row in ordered:
+        groups.setdefault(rows[row][0], []).append(row)
+    assert rank.tolist() == [groups[rows[row][0]].index(row) for row in range(len(rows))]

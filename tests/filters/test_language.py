@@ -51,6 +51,16 @@ def test_a_short_title_is_judged_with_its_body():
     assert row["query_language_probability"] == row["positive_language_probability"]
 
 
+def test_a_japanese_title_without_kana_is_judged_with_its_body():
+    body = "県内一帯では普通列車の本数が少なく、一時間に一本ほどしか走っていない区間もあります。"
+    claims = {"query_lang": "jpn_Jpan", "positive_lang": "jpn_Jpan"}
+    row = measured("地方都市交通 歴史的経緯 > 鉄道路線網", body, **claims)
+    assert (row["query_language"], row["positive_language"]) == ("jpn_Jpan", "jpn_Jpan")
+    assert measured("地方都市交通 歴史的経緯 > 鉄道路線網", body)["query_language"].startswith("zho")
+    chinese = "这里的普通列车班次很少，有些区间大约每小时只有一班车，旅客需要提前查询时刻表。"
+    assert measured("地方都市交通 歴史的経緯 > 鉄道路線網", chinese, **claims)["positive_language"].startswith("zho")
+
+
 def test_a_short_side_across_languages_is_not_judged():
     row = measured("Open", GERMAN, "parallel", query_lang="eng_Latn", positive_lang="deu_Latn")
     assert row["query_language"] is None

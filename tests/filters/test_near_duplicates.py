@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters import near_duplicate_loops
 from filters.components import representatives
 from filters.minhash import DEFAULT_SKETCHES, SketchSettings, sketch_texts
-from filters.near_duplicates import SIMILAR_PAIRS, NearDuplicateSettings, similar_pairs
+from filters.near_duplicates import (
+    SIMILAR_PAIRS,
+    NearDuplicateSettings,
+    band_keys,
+    similar_pairs,
+    similar_within_buckets,
+)
 from filters.shingles import WORDS
 
 WORDS_ALONE = SketchSettings(short_most=1, long_least=2)
@@ -172,6 +179,77 @@ def test_a_copy_across_the_border_of_two_kinds_of_script_is_found():
         assert groups([" ".join(words), " ".join(copy)]) == [0, 0], share
 
 
+def groups_by_buckets(texts, partitions, seed, sketches=DEFAULT_SKETCHES, **options):
+    """The representative of each text where buckets are compared in so many places, each in an order of its own."""
+    random, column = np.random.default_rng(seed), pa.array(texts, pa.string())
+    setting = NearDuplicateSettings(**options)
+    position = random.permutation(len(texts))
+    sketched = sketch_texts(column, sketches)
+    rows, keys = band_keys(sketched, setting)
+    place_of = random.integers(0, partitions, len(texts) * 200)[np.unique(keys, return_inverse=True)[1] % 997]
+    pairs = []
+    for place in range(partitions):
+        here = random.permutation(np.flatnonzero(place_of == place))
+        arrived = sketched.take(rows[here])
+        numbers = arrived.column("text").to_numpy()
+        pairs.append(
+            similar_within_buckets(
+                arrived, keys[here], setting, position=position[numbers], texts=column.take(numbers), shingles=sketches
+            )
+        )
+    found = pa.concat_tables(pairs)
+    assert (position[found["left"]] < position[found["right"]]).all()
+    return groups(texts, sketches, position, **options), representatives(
+        found["left"], found["right"], position
+    ).tolist()
+
+
+def test_buckets_compared_in_many_places_give_the_groups_of_one_run(corpus):
+    texts = [" ".join(words) for words in corpus[:600]] + list(SHORT_TEXTS) * 2
+    for partitions in (1, 3, 40):
+        expected, found = groups_by_buckets(texts, partitions, seed=partitions)
+        assert found == expected
+        assert len(set(found)) < len(texts) - 100
+
+
+def test_buckets_compared_exactly_in_many_places_give_the_groups_of_one_run(corpus):
+    texts = [" ".join(words) for words in corpus[:300]]
+    expected, found = groups_by_buckets(texts, 5, seed=0, sketches=WORDS_ALONE, exact=True, similarity=0.7)
+    assert found == expected
+    assert len(set(found)) < len(texts)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.sampled_from("abcdefgh")), max_size=60),
+    st.integers(1, 7),
+    st.integers(1, 6),
+    st.integers(0, 10**6),
+)
+def test_large_buckets_compared_in_many_places_give_the_groups_of_one_run(edits, partitions, most_compared, seed):
+    """Variants of a few lines, so that buckets are larger than what each text is compared with."""
+    lines = [
+        "never miss the latest news about gardens",
+        "how do i install a printer at home",
+        "苹果手机和电脑的价格",
+        "x",
+    ]
+    texts = []
+    for line, place, letter in edits:
+        text = list(lines[line])
+        text[place % len(text)] = letter
+        texts.append("".join(text))
+    expected, found = groups_by_buckets(texts, partitions, seed, most_compared=most_compared)
+    assert found == expected
+
+
+def test_no_sketches_have_no_buckets():
+    sketches = sketch_texts(pa.array([], pa.string()))
+    rows, keys = band_keys(sketches)
+    assert len(rows) == len(keys) == 0
+    assert similar_within_buckets(sketches, keys).equals(SIMILAR_PAIRS.empty_table())
+
+
 @settings(deadline=None, max_examples=30)  # the first call compiles
 @given(
     st.lists(st.sampled_from([*SHORT_TEXTS, "", "x", *map(" ".join, passages(random.Random(0), 3))]), max_size=12),
@@ -239,6 +317,85 @@ def test_a_large_bucket_of_texts_that_are_not_alike_stays_linear():
         for _ in range(10_000)
     ]
     assert len(set(groups(texts))) > 9_950
+
+
+ILLNESSES = ("measles", "cholera", "typhoid", "gout", "asthma", "epilepsy", "migraine", "rickets", "polio", "scurvy")
+
+
+@pytest.mark.parametrize(
+    ("template", "linked"),
+    [
+        ("symptoms of {}", False),
+        ("{} symptoms", False),
+        ("What are the symptoms of {}?", False),
+        ("What are the common symptoms of {} in children?", False),
+        # One word in ten makes no difference, whatever the word is.
+        ("What are the most common symptoms of {} in young children, and how are they treated?", True),
+    ],
+)
+def test_questions_made_of_one_template_are_linked_from_ten_words_on_only(template, linked):
+    found = groups([template.format(illness) for illness in ILLNESSES])
+    assert found == ([0] * 10 if linked else list(range(10)))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "linked"),
+    [
+        ("the largest city of spain by population", "the largest city of italy by population", False),
+        ("the largest city of spain by population", "the largest city of spian by population", True),
+        ("the largest city of spain by population", "the largest city of spain by populaton", True),
+        ("the largest city of spain by population", "the largest city of all spain by population", True),
+        ("is a whale a big or small animal", "is o whale a big or small animal", True),
+        ("internationalisation", "internationalization", True),
+    ],
+)
+def test_one_other_word_makes_another_text_but_a_typing_error_does_not(left, right, linked):
+    assert groups([left, right]) == ([0, 0] if linked else [0, 1])
+
+
+def test_one_other_word_may_be_overlooked_on_request():
+    texts = ["the largest city of spain by population", "the largest city of italy by population"]
+    assert groups(texts, least_word_similarity=0) == [0, 0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(10, 12), st.integers(0, 11), st.text("abcdefgxyz", min_size=1, max_size=25), st.randoms())
+def test_one_word_in_ten_may_be_any_other_word(count, place, word, chance):
+    """Counts of characters do not hide such pairs; signatures miss some where the words are long."""
+    words = ["".join(chance.choices("aeioubcdst", k=6)) for _ in range(count)]
+    other = [*words[: place % count], word, *words[place % count + 1 :]]
+    texts = [" ".join(words), " ".join(other)]
+    pairs = similar_pairs(
+        sketch_texts(pa.array(texts)), NearDuplicateSettings(short_least_estimate=0, short_similarity=0.1)
+    )
+    assert len(pairs) == 1
+
+
+@pytest.mark.parametrize("ending", ["{:x}", "gardens"])
+def test_no_text_of_a_bucket_is_compared_with_more_than_so_many(monkeypatch, ending):
+    """Comparisons are counted, not timed: of a template's texts that are not alike, and of texts that all are."""
+    chance = random.Random(0)
+    start = "what are the symptoms and treatments of "
+    texts = [start + ending.format(chance.getrandbits(60)) + chance.choice("abcdefgh") for _ in range(400)]
+    equal_bits, join_buckets = near_duplicate_loops.equal_bits, near_duplicate_loops.join_buckets.py_func
+    compared, largest = [], []
+
+    def count_compared(bits, left, right):
+        compared.append((left, right))
+        return equal_bits(bits, left, right)
+
+    def check_each_band(starts, members, most_compared, *rest):
+        compared.clear()
+        written = join_buckets(starts, members, most_compared, *rest)
+        largest.append(np.diff(starts).max(initial=0))
+        assert len(compared) <= most_compared * len(members)
+        return written
+
+    monkeypatch.setattr(near_duplicate_loops, "equal_bits", count_compared)
+    monkeypatch.setattr(near_duplicate_loops, "join_buckets", check_each_band)
+    with np.errstate(over="ignore"):  # what compiled code never tells
+        similar_pairs(sketch_texts(pa.array(texts)), NearDuplicateSettings(most_compared=4))
+    assert max(largest) > 4
 
 
 def test_texts_that_nothing_can_be_said_of_are_left_alone():

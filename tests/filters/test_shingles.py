@@ -60,6 +60,23 @@ def test_short_shingles_are_character_trigrams(left, right):
     assert len(found[0] & found[1]) == len(expected[0] & expected[1])
 
 
+@settings(deadline=None, max_examples=300)  # the first call compiles
+@given(st.text("abzAZ09 .#é中ж\n", max_size=60))
+def test_letters_read_eight_at_once_are_those_read_one_by_one(text):
+    """Wide forms fold to the letters of ASCII, but are read one by one."""
+    wide = "".join(chr(ord(letter) + 0xFEE0) if letter.isascii() and letter.isalnum() else letter for letter in text)
+    for view in (SHORT, WORDS, CHARACTERS):
+        plain, same = shingle_sets(pa.array([text, wide]), view, ONE)
+        assert np.array_equal(plain, same)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abcdefghijkxyz0189", min_size=1, max_size=30), min_size=1, max_size=20))
+def test_different_words_of_any_length_have_different_shingles(words):
+    """Words of ASCII are hashed eight letters at a time."""
+    assert len(sets(WORDS, " ".join(words), sizes=ONE)[0]) == len(set(words))
+
+
 def test_short_chinese_is_seen_as_character_pairs():
     whole, changed = sets(SHORT, "如何安装软件", "如何安装硬件")
     assert len(whole) == 5

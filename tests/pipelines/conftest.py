@@ -92,7 +92,12 @@ def recipe_content(corpus: Path, model: str) -> dict:
                 "language": "en",
             }
         ],
-        "filter": {"preset": "c-mtp", "min_language_probability": None, "wrong_language_probability": None},
+        "filter": {
+            "preset": "c-mtp",
+            "min_language_probability": None,
+            "wrong_language_probability": None,
+            "min_word_order": None,  # these words have none
+        },
         "dedup": {"held_out_share": 0.3},
         "score": {"encoder": encoder, "threshold": -1},
         "mine": {"encoder": encoder, "select": {"rank_window": [0, 20], "negatives": 2, "max_share_of_positive": None}},

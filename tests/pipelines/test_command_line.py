@@ -86,6 +86,27 @@ def test_dedup_alone_writes_parquet_by_the_ending(tmp_path):
     assert pq.read_table(output).num_rows == 36
 
 
+def test_dedup_alone_drops_near_duplicates_unless_told_not_to(tmp_path):
+    line = "How does one mend the copper roof of an old library in winter"
+    rows = [
+        {"query": line, "positive": "By soldering its seams, and not by painting it over.", "link": "https://a.org/1"},
+        {"query": line.replace("mend", "mond"), "positive": "By soldering its seams, and not by pointing it over."},
+        {"query": "What is a compass", "positive": "A needle that shows the north.", "link": "https://www.a.org/2"},
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    expected = {(): 2, ("--no-near",): 3, ("--url-field", "link", "--max-pairs-per-domain", "1", "--no-near"): 2}
+    for number, (options, kept) in enumerate(expected.items()):
+        output = tmp_path / f"{number}.jsonl"
+        result = pairmill("dedup", "--input", f"{tmp_path}/in.jsonl", "--output", str(output), *options)
+        assert result.returncode == 0, result.stderr
+        written = [json.loads(text) for text in output.read_text().splitlines()]
+        assert len(written) == kept
+        assert all(len(row["query_cluster_id"]) == 32 for row in written)
+    missing = pairmill("dedup", "--input", f"{tmp_path}/in.jsonl", "--output", "x.jsonl", "--max-pairs-per-domain", "1")
+    assert missing.returncode == 2
+    assert "--url-field" in missing.stderr
+
+
 def test_mine_alone_writes_flagembedding_lines(tmp_path, tiny_model):
     write_corpus(tmp_path / "corpus", files=1)
     words = (

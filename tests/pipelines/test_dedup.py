@@ -1,140 +1,433 @@
+"""The dedup job on small shards, beside a plain-Python reading of its rules."""
+
+import random
+from collections import defaultdict
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
-from pipelines.jobs.dedup import (
-    REASONS,
-    drop_duplicate_pairs,
-    drop_leaks_and_cap,
-    held_out_documents,
-    passage_owners,
-    signature_rows,
-    with_key,
+from filters.duplicates import dedup_key
+from pipelines.pair_signatures import domain_keys, held_out_documents
+from sources.schema import make_pairs, text_id
+from tests.pipelines.conftest import WORDS
+from tests.pipelines.dedup_runs import pairs, run_dedup
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def sentence(choose, words=12):
+    return " ".join(choose.choice(WORDS) for _ in range(words))
+
+
+def edited(choose, text):
+    """One letter of the text replaced."""
+    place = choose.choice([n for n, character in enumerate(text) if character.isalpha()])
+    return text[:place] + choose.choice(LETTERS) + text[place + 1 :]
+
+
+def families(choose, count, size):
+    """Texts of 14 words that have none to do with each other, each with near copies; and the family of each."""
+    family = {}
+    for number in range(count):
+        original = " ".join(f"{choose.choice(WORDS)}{choose.choice(LETTERS) * 3}" for _ in range(14))
+        for text in [original, *(edited(choose, original) for _ in range(size - 1))]:
+            family[text] = number
+    return family
+
+
+def planted(seed, rows=300):
+    """Rows of texts in families, with qualities, kinds, documents and urls; and the family of each text."""
+    choose = random.Random(seed)
+    queries, positives = families(choose, 25, 4), families(choose, 40, 3)
+    made = []
+    for _ in range(rows):
+        more = {
+            "quality": choose.choice([None, 0.25, 0.5, 0.75]),
+            "kind": choose.choice(["title_body", "question_answer", "parallel"]),
+            "url": choose.choice([None, "https://www.one.org/a", "http://one.org:80/b", "https://two.org/c"]),
+        }
+        made.append((choose.choice(list(queries)), choose.choice(list(positives)), f"d{choose.randrange(60)}", more))
+    made += [(*row[:2], f"{row[2]} again", row[3]) for row in made[:20]]
+    made += [(row[1], row[0], row[2], row[3]) for row in made[20:60]]  # mirror images
+    return made, queries | {text: number + 25 for text, number in positives.items()}
+
+
+def expected_rows(batch, family, settings, seed):
+    """Plain Python: the pair ids kept, and the reason of each row dropped, by what the job says it does."""
+    rows = [row | {"row": n} for n, row in enumerate(batch.to_pylist())]
+    share = settings.get("held_out_share", 0)
+    held = held_out_documents(batch, seed=seed, share=share, sources=()).to_pylist()
+    for row, is_held in zip(rows, held, strict=True):
+        row["held"] = is_held
+        row["q"], row["p"] = family[row["query"]], family[row["positive"]]
+        ends = (row["q"], row["p"])
+        row["pair"] = (row["kind"], *(sorted(ends) if row["symmetric"] else ends))
+        texts = (row["query"], row["positive"])
+        row["exact"] = (row["kind"], *(sorted(texts) if row["symmetric"] else texts))
+
+    def quality(row):
+        value = (row["scores"] or {}).get("quality")
+        return np.inf if value is None or settings.get("keep") == "first" else -value
+
+    rows.sort(key=lambda row: (not row["held"], quality(row), row["pair_id"], row["row"]))
+    reasons, seen_pairs, seen_exact, left = {}, set(), set(), []
+    for row in rows:
+        if row["pair"] in seen_pairs:
+            reasons[row["row"]] = "duplicate_pair" if row["exact"] in seen_exact else "near_duplicate_pair"
+        else:
+            left.append(row)
+        seen_pairs.add(row["pair"])
+        seen_exact.add(row["exact"])
+    held_rows = [row for row in rows if row["held"]]
+    held_texts = {text for row in held_rows for text in (row["query"], row["positive"])}
+    for side, name, other in (("q", "query", "positive_lang"), ("p", "positive", "query_lang")):
+        held_clusters = {row[side] for row in held_rows}
+        kept, count = [], defaultdict(int)
+        for row in left:
+            if not row["held"] and (row[side] in held_clusters or row[name] in held_texts):
+                reasons[row["row"]] = "leaks_held_out"
+                continue
+            group = (row[side], row["kind"], row[other], row["held"])
+            count[group] += 1
+            if count[group] > settings[f"max_pairs_per_{name}"]:
+                reasons[row["row"]] = f"{name}_cap"
+            else:
+                kept.append(row)
+        left = kept
+    for name, key in (("document", lambda row: (row["source"], row["document_id"])), ("domain", host)):
+        cap = settings.get(f"max_pairs_per_{name}")
+        kept, count = [], defaultdict(int)
+        for row in left if cap else []:
+            group = (key(row), row["held"])
+            count[group] += 1
+            if group[0] is not None and count[group] > cap:
+                reasons[row["row"]] = f"{name}_cap"
+            else:
+                kept.append(row)
+        left = kept if cap else left
+    return reasons
+
+
+def host(row):
+    return None if row["url"] is None else row["url"].split("//")[1].split("/")[0].split(":")[0].removeprefix("www.")
+
+
+RULES = [
+    {"max_pairs_per_query": 1, "max_pairs_per_positive": 1},
+    {"max_pairs_per_query": 3, "max_pairs_per_positive": 2, "keep": "first", "max_pairs_per_domain": 20},
+    {"max_pairs_per_query": 4, "max_pairs_per_positive": 4, "max_pairs_per_document": 2, "max_pairs_per_domain": 9},
+    {"max_pairs_per_query": 9, "max_pairs_per_positive": 9, "held_out_share": 0.06},
+]
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize(("rules", "seed"), list(zip(RULES, range(4), strict=True)))
+def test_rows_are_dropped_as_a_plain_reading_of_the_rules_says(tmp_path, rules, near, seed):
+    rows, family = planted(seed)
+    batch = pairs(rows)
+    if not near:
+        family = {text: text for text in family}
+    settings = rules | ({} if near else {"near": None})
+    done = run_dedup(tmp_path, {"a": batch.slice(0, 150), "b": batch.slice(150)}, seed=seed, partitions=3, **settings)
+    expected = expected_rows(batch, family, rules, seed)
+    found = defaultdict(list)
+    for row in done.rows("rejects"):
+        found[row["pair_id"], row["reason"]].append(row)
+    wanted = defaultdict(int)
+    for number, reason in expected.items():
+        wanted[batch["pair_id"][number].as_py(), reason] += 1
+    assert {key: len(value) for key, value in found.items()} == dict(wanted)
+    assert len(done.rows("pairs", "held_out")) == batch.num_rows - len(expected)
+    assert "duplicate_pair" in {reason for _, reason in wanted}
+
+
+def test_every_row_gets_its_clusters_and_their_sizes(tmp_path):
+    rows, family = planted(3)
+    batch = pairs(rows)
+    done = run_dedup(tmp_path, {"a": batch.slice(0, 100), "b": batch.slice(100)})
+    everything = done.rows("pairs", "rejects")
+    assert len(everything) == batch.num_rows
+    key_of = {text: dedup_key(pa.array([text]))[0].as_py() for text in family}
+    for side in ("query", "positive"):
+        texts = defaultdict(set)
+        for row in rows:
+            texts[family[row[0 if side == "query" else 1]]].add(row[0 if side == "query" else 1])
+            if side == "query" and row[3]["kind"] == "parallel":
+                texts[family[row[1]]].add(row[1])  # symmetric: both texts count as queries
+        sizes = defaultdict(int)
+        for row in rows:
+            sizes[family[row[0 if side == "query" else 1]]] += 1
+        for row in everything:
+            number = family[row[side]]
+            assert row[f"{side}_cluster_id"] == min(key_of[text] for text in texts[number])
+            assert row[f"{side}_cluster_size"] == sizes[number]
+    for passage in done.rows("passages"):
+        owner = next(row for row in everything if row["positive"] == passage["text"])
+        assert passage["cluster_id"] == owner["positive_cluster_id"]
+        assert passage["cluster_size"] == owner["positive_cluster_size"]
+
+
+def test_each_training_positive_is_one_passage(tmp_path):
+    rows, _ = planted(6)
+    many = {"max_pairs_per_query": 99, "max_pairs_per_positive": 99, "near": None, "held_out_share": 0.05}
+    for caps in ({}, {"max_pairs_per_document": 3}):
+        done = run_dedup(tmp_path / str(len(caps)), {"a": pairs(rows[:100]), "b": pairs(rows[100:])}, **many, **caps)
+        passages = [row["passage_id"] for row in done.rows("passages")]
+        assert len(set(passages)) == len(passages)
+        assert set(passages) == {text_id(row["positive"]) for row in done.rows("pairs")}
+
+
+SETTINGS = {"max_pairs_per_query": 2, "max_pairs_per_positive": 2, "max_pairs_per_document": 3, "held_out_share": 0.05}
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Four shards with rows that are in several of them, and the job's result on them."""
+    rows, _ = planted(11, 400)
+    parts = [rows[n::4] for n in range(4)]
+    parts[2] += parts[0][:10]  # rows that are the same but for the shard they are in
+    shards = {name: pairs(part) for name, part in zip("abcd", parts, strict=True)}
+    return shards, run_dedup(tmp_path_factory.mktemp("once"), shards, **SETTINGS)
+
+
+def test_the_order_of_the_shards_makes_no_difference(several, tmp_path):
+    shards, done = several
+    turned = run_dedup(tmp_path, dict(zip("dabc", shards.values(), strict=True)), **SETTINGS)
+    for name, other in zip("abcd", "dabc", strict=True):
+        assert done.bytes_of(name) == turned.bytes_of(other)
+
+
+def test_two_workers_write_the_same_bytes(several, tmp_path):
+    shards, done = several
+    two = run_dedup(tmp_path, shards, runner={"mode": "multi_processing", "workers": 2}, **SETTINGS)
+    assert all(done.bytes_of(name) == two.bytes_of(name) for name in shards)
+
+
+@pytest.mark.parametrize("near", [{}, {"exact": True}, {"positives": False}, None])
+def test_clusters_by_rounds_are_those_by_union_find(several, tmp_path, near):
+    shards, _ = several
+    found = [
+        run_dedup(tmp_path / way, shards, components=way, partitions=3, near=near, **SETTINGS)
+        for way in ("one_process", "rounds")
+    ]
+    assert all(found[0].bytes_of(name) == found[1].bytes_of(name) for name in shards)
+    assert not (tmp_path / "rounds" / "dedup" / "_rounds").exists()
+
+
+def test_long_chains_of_similar_texts_are_one_cluster_by_rounds_too(tmp_path):
+    """Each text is one edit from the next; the first and the last have nothing in common."""
+    choose = random.Random(4)
+    text = list(" ".join(f"{word}{choose.choice(LETTERS)}" for word in choose.choices(WORDS, k=12)))
+    chain = ["".join(text)]
+    for place, character in enumerate(text):
+        if character != " ":
+            text[place] = choose.choice(LETTERS)
+            chain.append("".join(text))
+    batch = pairs([(each, f"{sentence(choose)} {n}", "d") for n, each in enumerate(chain)])
+    for way in ("one_process", "rounds"):
+        done = run_dedup(tmp_path / way, {"a": batch}, components=way, near={"positives": False})
+        assert {row["query_cluster_size"] for row in done.rows("pairs", "rejects")} == {len(chain)}
+        assert len(done.rows("pairs")) == 1
+
+
+def sketched_at(folder):
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "dedup" / "sketches").iterdir()}
+
+
+def test_a_later_run_with_more_files_sketches_only_those_and_ends_with_the_same_bytes(several, tmp_path):
+    shards, done = several
+    run_dedup(tmp_path, {name: shards[name] for name in "ac"}, **SETTINGS)
+    before = sketched_at(tmp_path)
+    assert len(before) == 2 * 3
+    later = run_dedup(tmp_path, shards, **SETTINGS)
+    after = sketched_at(tmp_path)
+    assert len(after) == 4 * 3
+    assert all(after[name] == moment for name, moment in before.items())
+    assert all(done.bytes_of(name) == later.bytes_of(name) for name in shards)
+
+
+def test_other_thresholds_keep_the_sketches_and_another_sketch_does_not(several, tmp_path):
+    shards, _ = several
+    one = {"a": shards["a"]}
+    run_dedup(tmp_path, one)
+    first = sketched_at(tmp_path)
+    run_dedup(tmp_path, one, near={"similarity": 0.8}, max_pairs_per_query=5, components="rounds")
+    assert sketched_at(tmp_path) == first
+    run_dedup(tmp_path, one, near={"sketch": {"permutations": 64}})
+    assert not set(sketched_at(tmp_path).items()) & set(first.items())
+
+
+def test_sketches_of_shards_that_are_gone_are_removed(several, tmp_path):
+    shards, _ = several
+    run_dedup(tmp_path, {name: shards[name] for name in "ab"})
+    run_dedup(tmp_path, {"b": shards["b"]})
+    assert {name.split(".")[0] for name in sketched_at(tmp_path)} == {"b"}
+
+
+def test_a_text_is_sketched_as_its_smallest_hash_writes_it_whichever_shard_has_it(tmp_path):
+    """The two ways of writing have one key but other n-grams: the square kilometre sign folds to letters in keys alone."""
+    rows = [
+        (f"an area of {sign} {n} in the far north of the land", f"body {n}", "d")
+        for n in range(30)
+        for sign in ("㎢", "km2")
+    ]
+    shards = {"a": pairs(rows[::2]), "b": pairs(rows[1::2])}
+    results = [
+        run_dedup(tmp_path / str(n), dict(zip("ab", order, strict=True)), max_pairs_per_query=9)
+        for n, order in enumerate((list(shards.values()), list(shards.values())[::-1]))
+    ]
+    assert results[0].bytes_of("a") == results[1].bytes_of("b")
+    assert results[0].bytes_of("b") == results[1].bytes_of("a")
+
+
+def test_the_better_pair_is_kept_or_the_smaller_id(tmp_path):
+    rows = [
+        ("A title of some length here", f"Body number {n} of another thing", f"d{n}", {"quality": q})
+        for n, q in enumerate([None, 0.5, 0.9, 0.9])
+    ]
+    batch = pairs(rows)
+    ids = batch["pair_id"].to_pylist()
+    best = run_dedup(tmp_path / "best", {"a": batch}, near=None).rows("pairs")
+    assert [row["pair_id"] for row in best] == [min(ids[2:])]
+    first = run_dedup(tmp_path / "first", {"a": batch}, near=None, keep="first").rows("pairs")
+    assert [row["pair_id"] for row in first] == [min(ids)]
+
+
+def test_a_training_pair_leaks_by_a_text_on_either_side_and_by_a_near_copy_on_the_same(tmp_path):
+    choose = random.Random(0)
+    documents = [f"doc-{n}" for n in range(100)]
+    batch = pairs([("q", "p", document) for document in documents])
+    held = held_out_documents(batch, seed=1, share=0.1, sources=()).to_pylist()
+    inside = next(d for d, is_held in zip(documents, held, strict=True) if is_held)
+    outside = next(d for d, is_held in zip(documents, held, strict=True) if not is_held)
+    query, positive = sentence(choose), sentence(choose)
+    rows = {
+        "held": (query, positive, inside),
+        "same query": (query, sentence(choose), outside),
+        "near query": (edited(choose, query), sentence(choose), outside),
+        "same positive": (sentence(choose), positive, outside),
+        "near positive": (sentence(choose), edited(choose, positive), outside),
+        "query is the positive": (positive, sentence(choose), outside),
+        "positive is the query": (sentence(choose), query, outside),
+        "query is near the positive": (edited(choose, positive), sentence(choose), outside),
+        "other": (sentence(choose), sentence(choose), outside),
+    }
+    done = run_dedup(
+        tmp_path,
+        {"a": pairs(list(rows.values()))},
+        seed=1,
+        held_out_share=0.1,
+        max_pairs_per_query=9,
+        max_pairs_per_positive=9,
+    )
+    leaks = {
+        "same query",
+        "near query",
+        "same positive",
+        "near positive",
+        "query is the positive",
+        "positive is the query",
+    }
+    assert done.dropped() == {rows[name][:2]: "leaks_held_out" for name in leaks}
+    # A near copy of a held-out text of the other side is no leak.
+    assert done.kept() == {rows[name][:2] for name in rows if name not in leaks}
+
+
+def test_of_a_held_out_pair_and_its_training_copy_the_held_out_one_is_kept(tmp_path):
+    documents = [f"doc-{n}" for n in range(40)]
+    batch = pairs(
+        [
+            ("One query of many words", "One positive of many words", d, {"quality": n / 40})
+            for n, d in enumerate(documents)
+        ]
+    )
+    done = run_dedup(tmp_path, {"a": batch}, seed=1, held_out_share=0.2)
+    assert len(done.rows("held_out")) == 1
+    assert done.rows("pairs") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://www.Example.org/a?b=c", "example.org"),
+        ("http://user:word@example.org:8080/", "example.org"),
+        ("//example.org", "example.org"),
+        ("example.org/path", "example.org"),
+        ("https://en.example.org", "en.example.org"),
+    ],
 )
-from sources.schema import make_pairs
+def test_the_host_of_a_url_is_found(url, host):
+    assert domain_keys(pa.array([url])).to_pylist() == [text_id(host)]
 
-TEXTS = [f"Text number {i}" for i in range(5)]
+
+def test_a_url_without_host_has_no_key():
+    assert domain_keys(pa.array([None, "", "https://"], pa.string())).to_pylist() == [None] * 3
 
 
-def signatures(rows, *, share=0.0, seed=0):
-    """`rows`: (query, positive, kind, document)."""
-    batch, rejects = make_pairs(
-        query=[r[0] for r in rows],
-        positive=[r[1] for r in rows],
-        kind=[r[2] for r in rows],
-        source="s",
-        document_id=[r[3] for r in rows],
+def test_100_000_copies_of_one_line_are_one_pair(tmp_path):
+    choose = random.Random(1)
+    line = "Cookies help us to show this page"
+    # numbers_agree keeps pages apart that differ in a number; letters do not.
+    rows = [(line, f"{line} and {n % 7 * 'x'} more", "d") for n in range(100_000)]
+    batch = pairs([*rows, (sentence(choose), sentence(choose), "d")])
+    done = run_dedup(tmp_path, {"a": batch.slice(0, 60_000), "b": batch.slice(60_000)})
+    assert len(done.rows("pairs")) == 2
+    assert done.manifest.dropped["duplicate_pair"] == 100_000 - 7
+    assert {row["query_cluster_size"] for row in done.rows("pairs")} == {100_000, 1}
+
+
+def test_20_000_variants_of_one_line_are_one_cluster(tmp_path):
+    choose = random.Random(2)
+    line = "Subscribe to our newsletter and never miss a story again"
+    rows = [(edited(choose, line), f"{sentence(choose)} {n}", "d") for n in range(20_000)]
+    done = run_dedup(tmp_path, {"a": pairs(rows)}, near={"positives": False})
+    sizes = [row["query_cluster_size"] for row in done.rows("pairs", "rejects")]
+    assert max(sizes) > 19_900
+
+
+def test_texts_that_say_nothing_are_deduplicated_all_the_same(tmp_path):
+    texts = ["x", "y", "!", "?!", "\U0001f600", "\U0001f600\U0001f600", "\U0001f680", "中", "文", "\ufffd", "1", "2"]
+    rows = [(query, positive, "d") for query in texts for positive in texts if query != positive]
+    done = run_dedup(tmp_path, {"a": pairs([*rows, *rows])}, max_pairs_per_query=99, max_pairs_per_positive=99)
+    assert done.manifest.dropped == {"duplicate_pair": len(rows)}
+    rounds = run_dedup(
+        tmp_path / "rounds",
+        {"a": pairs([*rows, *rows])},
+        max_pairs_per_query=99,
+        max_pairs_per_positive=99,
+        components="rounds",
     )
-    assert rejects.num_rows == 0
-    batch = batch.append_column("position", pa.array(np.arange(len(rows), dtype=np.int64)))
-    divide = partial(held_out_documents, seed=seed, share=share, sources=())
-    return pa.Table.from_batches([signature_rows(batch, divide)])
+    assert rounds.bytes_of("a") == done.bytes_of("a")
 
 
-def test_of_equal_pairs_the_first_is_kept_case_and_space_apart():
-    table = signatures(
-        [
-            ("A title", "The body", "title_body", "d"),
-            ("a  TITLE", "the body", "title_body", "e"),
-            ("B", "The body", "title_body", "f"),
-        ]
-    )
-    kept, verdicts, _ = drop_duplicate_pairs(table)
-    assert kept["position"].to_pylist() == [0, 2]
-    assert verdicts_of(verdicts) == {1: "duplicate_pair"}
+def test_a_huge_text_and_its_copy_are_one_cluster(tmp_path):
+    choose = random.Random(5)
+    huge = " ".join(choose.choice(WORDS) + str(choose.randrange(10_000)) for _ in range(400_000))  # 4 MB
+    copy = huge.replace("river", "stream", 50)
+    rows = [("first title of it", huge, "d"), ("another name it has", copy, "e"), ("third", sentence(choose), "f")]
+    done = run_dedup(tmp_path, {"a": pairs(rows)})
+    assert sorted(row["positive_cluster_size"] for row in done.rows("pairs", "rejects")) == [1, 2, 2]
+    assert done.manifest.dropped == {"positive_cap": 1}
 
 
-def test_a_symmetric_pair_equals_its_mirror_image_and_an_asymmetric_one_does_not():
-    table = signatures(
-        [
-            ("one", "two", "paraphrase", "d"),
-            ("two", "one", "paraphrase", "d"),
-            ("one", "two", "title_body", "d"),
-            ("two", "one", "title_body", "d"),
-        ]
-    )
-    kept, _, _ = drop_duplicate_pairs(table)
-    assert kept["position"].to_pylist() == [0, 2, 3]
-
-
-def test_the_same_texts_as_another_kind_are_another_pair():
-    kept, _, _ = drop_duplicate_pairs(signatures([("a", "b", "title_body", "d"), ("a", "b", "question_answer", "d")]))
-    assert kept.num_rows == 2
-
-
-def verdicts_of(table):
-    names = list(REASONS)
-    return {row["position"]: names[row["verdict"]] for row in table.to_pylist()}
-
-
-def naive_caps(rows, held_out, cap):
-    """Plain Python: which rows leak, and which are over the cap of their query."""
-    reserved = {text for row, held in zip(rows, held_out, strict=True) if held for text in row[:2]}
-    seen, verdicts = {}, {}
-    for position, (row, held) in enumerate(zip(rows, held_out, strict=True)):
-        if not held and row[0] in reserved:
-            verdicts[position] = "leaks_held_out"
-            continue
-        key = (row[0], row[2], held)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > cap:
-            verdicts[position] = "query_cap"
-    return verdicts
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    rows=st.lists(
-        st.tuples(
-            st.sampled_from(TEXTS),
-            st.sampled_from(TEXTS),
-            st.sampled_from(["title_body", "other"]),
-            st.sampled_from("abcdef"),
-        ),
-        min_size=1,
-        max_size=25,
-    ),
-    cap=st.integers(1, 3),
-    seed=st.integers(0, 5),
-)
-def test_leaks_and_caps_agree_with_plain_python(rows, cap, seed):
-    rows = [row for row in dict.fromkeys(rows) if row[0] != row[1]]
-    rows = list({(q, p, k): (q, p, k, d) for q, p, k, d in reversed(rows)}.values())
-    if not rows:
-        return
-    table = signatures(rows, share=0.4, seed=seed)
-    held_out = table["held_out"].to_pylist()
-    _, _, markers = drop_duplicate_pairs(table)
-    keyed = pa.Table.from_batches([with_key(table.combine_chunks().to_batches()[0], "query_key")])
-    kept, verdicts, _ = drop_leaks_and_cap(pa.concat_tables([keyed, markers]), "query_cap", "query_cap_key", cap)
-    expected = naive_caps(rows, held_out, cap)
-    assert verdicts_of(verdicts) == expected
-    assert sorted(kept["position"].to_pylist()) == [n for n in range(len(rows)) if n not in expected]
-
-
-def test_each_training_passage_has_one_owner_and_held_out_rows_own_none():
-    table = signatures(
-        [
-            ("a", "same body", "title_body", "d"),
-            ("b", "same body", "title_body", "e"),
-            ("c", "other body", "title_body", "f"),
-        ]
-    )
-    owners = passage_owners(table.to_batches()[0])
-    assert owners["position"].to_pylist() == [0, 2]
-    held_out = signatures([("a", "same body", "title_body", "d")], share=0.999999)
-    assert passage_owners(held_out.to_batches()[0]).num_rows == 0
+@pytest.mark.parametrize("way", ["one_process", "rounds"])
+def test_shards_without_rows_are_written_too(tmp_path, way):
+    nothing = pairs([("a", "b", "d")]).slice(0, 0)
+    done = run_dedup(tmp_path, {"a": nothing, "b": pairs([("some query", "some positive", "d")])}, components=way)
+    assert {file.path for file in done.manifest.files} >= {"pairs/a.parquet", "passages/a.parquet"}
+    assert done.kept() == {("some query", "some positive")}
+    assert run_dedup(tmp_path / "none", {"a": nothing}, components=way).rows("pairs") == []
 
 
 def test_the_held_out_share_is_met_and_depends_on_seed_and_document_alone():
     documents = [f"doc-{i}" for i in range(4000)]
     batch, _ = make_pairs(query=["q"] * 4000, positive=["p"] * 4000, kind="other", source="s", document_id=documents)
-    chosen = held_out_documents(batch, seed=1, share=0.25, sources=()).to_numpy(zero_copy_only=False)
-    again = held_out_documents(batch.slice(100, 50), seed=1, share=0.25, sources=("s",)).to_numpy(zero_copy_only=False)
+    divide = partial(held_out_documents, share=0.25)
+    chosen = divide(batch, seed=1, sources=()).to_numpy(zero_copy_only=False)
+    again = divide(batch.slice(100, 50), seed=1, sources=("s",)).to_numpy(zero_copy_only=False)
     assert 0.22 < chosen.mean() < 0.28
     assert (chosen[100:150] == again).all()
-    assert (held_out_documents(batch, seed=2, share=0.25, sources=()).to_numpy(zero_copy_only=False) != chosen).any()
-    assert not held_out_documents(batch, seed=1, share=0.25, sources=("other",)).to_numpy(zero_copy_only=False).any()
+    assert (divide(batch, seed=2, sources=()).to_numpy(zero_copy_only=False) != chosen).any()
+    assert not divide(batch, seed=1, sources=("other",)).to_numpy(zero_copy_only=False).any()

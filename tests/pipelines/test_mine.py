@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from filters.duplicates import dedup_key
+from pipelines.embeddings import Embeddings
 from pipelines.jobs import mine
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.recipe import MineSettings
@@ -26,16 +27,18 @@ ROWS = [
 ASKED = ("q1", "q2")
 
 
-class FixedEncoder:
-    dimension = 2
-
-    def encode(self, texts, role):
-        return np.array([VECTORS[text] for text in texts.to_pylist()], np.float32)
+class FixedEmbeddings(Embeddings):
+    def embed(self, settings, role, texts, on_batch):
+        return np.array([VECTORS[text] for text in texts.to_pylist()], np.float16)
 
 
 @pytest.fixture
-def mined(tmp_path, monkeypatch):
-    monkeypatch.setattr(mine, "load_encoder", lambda _: FixedEncoder())
+def mined(tmp_path):
+    return miner(tmp_path, queries={}, passages={})
+
+
+def miner(tmp_path, *, queries, passages):
+    """Mines for the queries ASKED; `queries` and `passages` map texts to those whose cluster they are in."""
     pairs, _ = make_pairs(
         query=[row[1] for row in ROWS],
         positive=[row[2] for row in ROWS],
@@ -43,22 +46,26 @@ def mined(tmp_path, monkeypatch):
         source="s",
         document_id=[row[0] for row in ROWS],
     )
+    clusters = dedup_key(pa.array([queries.get(row[1], row[1]) for row in ROWS]))
+    place = PAIR.get_field_index("query_cluster_id")
+    pairs = pairs.set_column(place, PAIR.field(place), clusters)
     with ShardWriter(str(tmp_path), "pairs", "a", PAIR) as writer:
         writer.write(pairs)
     texts = pa.array([row[2] for row in ROWS])
-    passages = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), dedup_key(texts), [1] * len(ROWS)]
+    clusters = dedup_key(pa.array([passages.get(row[2], row[2]) for row in ROWS]))
+    columns = [text_ids(texts), texts, pa.array([row[0] for row in ROWS]), clusters, [1] * len(ROWS)]
     with ShardWriter(str(tmp_path), PASSAGES, "a", PASSAGE) as writer:
-        writer.write(pa.RecordBatch.from_arrays(passages, schema=PASSAGE))
+        writer.write(pa.RecordBatch.from_arrays(columns, schema=PASSAGE))
     np.save(tmp_path / "a.npy", np.array([row[3] for row in ROWS], np.float32))
     members = mine.MemberFiles((f"{tmp_path}/passages/a.parquet",), (f"{tmp_path}/pairs/a.parquet",), "kind", ())
-    files = mine.CorpusFiles(members, (f"{tmp_path}/a.npy",))
+    files = mine.CorpusFiles(members, FixedEmbeddings(None), (f"{tmp_path}/a.npy",))
 
     def run(**select):
         settings = MineSettings.model_validate(
             {"encoder": {"model": "none"}, "select": {"rank_window": [0, 20], **select}}
         )
-        queries = pairs.filter(pa.array([row[1] in ASKED for row in ROWS]))
-        return mine.mine_batch(queries, files, settings, seed=0)
+        asked = pairs.filter(pa.array([row[1] in ASKED for row in ROWS]))
+        return mine.mine_batch(asked, files, settings, seed=0, on_batch=lambda encoded: None)
 
     return run
 
@@ -69,6 +76,29 @@ def test_a_negative_is_no_positive_of_the_query_nor_of_their_documents_nor_says_
     q1, q2, q1_again = (sorted(rows) for rows in batch["negative_rows"].to_pylist())
     assert q1 == q1_again == [2, 3, 4, 8]
     assert q2 == [0, 1, 3, 4, 5, 6, 7]
+
+
+def test_a_negative_is_in_no_cluster_of_a_positive_nor_of_a_passage_that_says_what_the_query_does(tmp_path):
+    mined = miner(tmp_path, queries={}, passages={"four": "one", "three": "Q2."})
+    q1, q2, _ = (
+        sorted(rows) for rows in mined(negatives=20, max_share_of_positive=None)[0]["negative_rows"].to_pylist()
+    )
+    assert q1 == [2, 3, 8]
+    assert q2 == [0, 1, 4, 5, 6, 7]
+
+
+def test_the_positives_of_all_queries_of_a_cluster_are_known(tmp_path):
+    mined = miner(tmp_path, queries={"f3": "q1"}, passages={})
+    q1, q2, _ = (
+        sorted(rows) for rows in mined(negatives=20, max_share_of_positive=None)[0]["negative_rows"].to_pylist()
+    )
+    assert q1 == [2, 3, 8]
+    assert q2 == [0, 1, 3, 4, 5, 6, 7]
+
+
+def test_a_query_of_no_cluster_is_one_by_itself():
+    pairs, _ = make_pairs(query=["A b", "c"], positive=["x", "y"], kind="other", source="s", document_id=["1", "2"])
+    assert mine.query_clusters(pairs).equals(dedup_key(pa.array(["a B", "C"])))
 
 
 @pytest.mark.parametrize("at_once", [1, 20, 10**6])

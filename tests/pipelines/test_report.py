@@ -52,22 +52,26 @@ report: {samples: 6}
 def pairs(queries, source="forum", **columns):
     """A PAIR batch as it is in a shard: the schema's normalisation is left out, so that hostile text stays."""
     rows = len(queries)
-    given_columns = {
-        "pair_id": [schema.text_id(f"{source} {query}") for query in queries],
-        "query": queries,
-        "positive": [f"the answer to {query}" for query in queries],
-        "negatives": [None] * rows,
-        "kind": ["question_answer"] * rows,
-        "query_lang": ["eng_Latn"] * rows,
-        "positive_lang": ["eng_Latn"] * rows,
-        "source": [source] * rows,
-        "document_id": [f"document {n}" for n in range(rows)],
-        "url": [None] * rows,
-        "license": ["CC0-1.0"] * rows,
-        "label": [None] * rows,
-        "symmetric": [False] * rows,
-        "scores": [None] * rows,
-    } | {field.name: [None] * rows for field in schema.CLUSTERS} | columns
+    given_columns = (
+        {
+            "pair_id": [schema.text_id(f"{source} {query}") for query in queries],
+            "query": queries,
+            "positive": [f"the answer to {query}" for query in queries],
+            "negatives": [None] * rows,
+            "kind": ["question_answer"] * rows,
+            "query_lang": ["eng_Latn"] * rows,
+            "positive_lang": ["eng_Latn"] * rows,
+            "source": [source] * rows,
+            "document_id": [f"document {n}" for n in range(rows)],
+            "url": [None] * rows,
+            "license": ["CC0-1.0"] * rows,
+            "label": [None] * rows,
+            "symmetric": [False] * rows,
+            "scores": [None] * rows,
+        }
+        | {field.name: [None] * rows for field in schema.CLUSTERS}
+        | columns
+    )
     return pa.RecordBatch.from_pydict(given_columns, schema=schema.PAIR)
 
 
@@ -182,7 +186,13 @@ def whole_run(folder, words=lambda text: text):
         held_out=3,
     )
     measured = pa.RecordBatch.from_pydict(
-        {"pair_id": [bytes(16)] * 4, "relevance": [0.1, 0.5, 0.9, None]}, schema=MEASURED
+        {
+            "pair_id": [bytes(16)] * 4,
+            "relevance": [0.1, 0.5, 0.9, None],
+            "pool_rank": [None] * 4,
+            "bitext_margin": [None] * 4,
+        },
+        schema=MEASURED,
     )
     made.job(
         "score",

@@ -103,6 +103,17 @@ def test_held_out_and_training_documents_share_nothing(finished_run):
     assert {json.loads(line)["text"] for line in corpus} == {row["positive"] for row in held_out}
 
 
+def test_clusters_go_from_dedup_to_the_packed_shards(finished_run):
+    _, folder, _ = finished_run
+    clusters = {row["pair_id"]: row["query_cluster_id"] for row in rows_of(folder, "dedup", "pairs")}
+    assert None not in clusters.values()
+    packed = rows_of(folder, "pack", "pairs")
+    assert packed
+    assert all(row["query_cluster_id"] == clusters[row["pair_id"]] for row in packed)
+    of_passage = {row["passage_id"]: row["cluster_id"] for row in rows_of(folder, "dedup", "passages")}
+    assert {row["passage_id"]: row["cluster_id"] for row in rows_of(folder, "pack", "passages")} == of_passage
+
+
 def test_a_second_run_skips_every_job(finished_run):
     recipe, folder, _ = finished_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
