@@ -118,7 +118,9 @@ _JAPANESE_TITLE: Final = 100
 
 def _without_kana(side: pa.Array, claimed: pa.Array, letters: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Short texts that the corpus says are Japanese and that hold no kana: alone they would be taken for Chinese."""
-    found: NDArray[np.bool_] = pc.equal(claimed, "jpn_Jpan").to_numpy(zero_copy_only=False) & (letters < _JAPANESE_TITLE)
+    found: NDArray[np.bool_] = pc.equal(claimed, "jpn_Jpan").to_numpy(zero_copy_only=False) & (
+        letters < _JAPANESE_TITLE
+    )
     if found.any():
         found[found] = _count_scripts(side.filter(pa.array(found)))["Kana"] == 0
     return found
