@@ -25,10 +25,17 @@ format: $(STAMP)
 docs: $(STAMP)  ## write the table of docs/sources.md anew
 	$(BIN)/python -m pipelines.sources_page docs/sources.md
 
+# SOURCES_DATA: a folder of corpora in their own layouts; benchmarks/bench_sources.py says which
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_extract_filter.py
+ifdef SOURCES_DATA
+	$(BIN)/python benchmarks/bench_redecide.py $(SOURCES_DATA)
+	$(BIN)/python benchmarks/bench_filter_workers.py $(SOURCES_DATA)
+	$(BIN)/python benchmarks/bench_dedup.py $(SOURCES_DATA) --pairs 1000000
+else
+	@echo "bench_redecide, bench_filter_workers and bench_dedup were left out: make bench SOURCES_DATA=FOLDER runs them"
+endif
 
-# SOURCES_DATA: a folder of corpora in their own layouts; benchmarks/bench_sources.py says which
 bench-sources: $(STAMP)
 	$(BIN)/python benchmarks/bench_sources.py $(SOURCES_DATA)
 
