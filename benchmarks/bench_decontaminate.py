@@ -21,6 +21,7 @@ LANGUAGES = ("en", "de", "es", "ru", "ar", "zh", "ja", "id")
 LETTERS = {
     "ru": "оеаинтсрвл", "ar": "اليمنوترعب", "zh": "的一是在有人这中大来", "ja": "いのんしかとなたてる"
 }  # fmt: skip
+LONG = 15  # letters from which one in ten may be another in Chinese and Japanese
 TIMED = 500_000
 
 
@@ -60,8 +61,13 @@ def main(data: Path) -> None:
     topics = data / "topics_qrels" / "topics"
     kinds = ("one letter", "one letter in ten", "a word left out", "a word put in")
     print("found of edited copies", *kinds, sep="\t")
-    for language in LANGUAGES:
-        queries = column(sorted(topics.glob(f"topics.miracl-v1.0-{language}-dev.tsv")), 1)
+    for language, sets, least in (
+        *((language, "dev", 0) for language in LANGUAGES),
+        ("ja", "*", LONG),
+        ("zh", "*", LONG),
+    ):
+        queries = column(sorted(topics.glob(f"topics.miracl-v1.0-{language}-{sets}.tsv")), 1)
+        queries = [query for query in queries if sum(character.isalnum() for character in query) >= least]
         index = build_query_index(pa.array(queries))
         shares = []
         for kind in kinds:
@@ -70,7 +76,8 @@ def main(data: Path) -> None:
             leaks = find_leaks(pa.array([copy for _, copy in copies]), index)
             found = set(zip(leaks["row"].to_pylist(), leaks["query"].to_pylist(), strict=True))
             shares.append(f"{sum((row, n) in found for row, (n, _) in enumerate(copies)) / len(copies):.3f}")
-        print(f"{language} ({len(queries)})", *shares, sep="\t")
+        of_least = f" of {least} letters" if least else ""
+        print(f"{language}{of_least} ({len(queries)})", *shares, sep="\t")
 
     questions = column([*topics.glob("topics.nq.*.txt"), *topics.glob("topics.dpr.trivia.*")], 0)
     web = column([topics / "topics.msmarco-passage.dev-subset.txt"], 1)

@@ -71,8 +71,8 @@ def calibrate(
     if not thresholds:
         raise CalibrationError(
             f"No language has {min_texts} clean texts of at least {min_length} letters; found"
-            f" {', '.join(f'{name}: {number}' for name, number in count.items()) or 'none at all'}. Give more texts, or"
-            " ask for fewer with --min-texts."
+            f" {', '.join(f'{name}: {number}' for name, number in count.items()) or 'none at all'}. Give more texts, ask"
+            " for fewer with --min-texts, or name the field that holds them with --positive-field."
         )
     _add_scripts(thresholds, rules)
     return Calibration(
@@ -102,10 +102,11 @@ def _quantiles(texts: CleanTexts, rules: Sequence[Rule], keep: float) -> tuple[d
             failed |= worse[name] > np.float32(limit)
         return total - int(failed.sum())
 
-    fewest, most = 0, int((1 - keep) * total)
+    to_keep = math.ceil(keep * total - 1e-6)  # 0.7 * 10 is 7, whatever binary fractions make of it
+    fewest, most = 0, min(total - to_keep, total - 1)
     while fewest < most:
         middle = (fewest + most + 1) // 2
-        if passing(limits(middle)) >= keep * total:
+        if passing(limits(middle)) >= to_keep:
             fewest = middle
         else:
             most = middle - 1

@@ -107,6 +107,11 @@ class Facts:
         numbers = [_calibrated(calibration, setting, code) for code in languages.values]
         return np.where(languages.take(taken, False), _numbers(numbers, off)[self._long_places[text]], given)
 
+    def language(self, side: Side, row: int) -> str:
+        """The language that a row's thresholds are looked up by; of both sides at once the positive's."""
+        languages = self._languages["query" if side == "query" else "positive"]
+        return str(languages.values[languages.places[row]])
+
     @cached_property
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {}

@@ -72,6 +72,12 @@ class LeakageSettings(BaseModel):
         description="of nearly equal short queries one word in so many may be another word; in shorter ones none, for "
         "`capital of France` is not `capital of Greece`. Words that are inserted, left out or misspelt are no other words",
     )
+    near_letters_per_slip: int = Field(
+        10,
+        ge=2,
+        description="of nearly equal short queries in scripts without spaces, of near_words_per_edit letters and more, one "
+        "letter in so many may be another, each between letters that are the same",
+    )
     near_similarity: float = Field(
         0.7, gt=0, lt=1, description="longer queries are nearly equal from this estimated Jaccard similarity"
     )
@@ -234,7 +240,7 @@ def find_leaks(texts: pa.Array, index: QueryIndex, settings: LeakageSettings = D
     """Which texts of a string array are which evaluation queries: LEAKS, by row and query, each pair once."""
     found = [
         (EXACT, *index.exact.find(text_keys(texts))),
-        (NEAR, *_find_near(texts, index.near, settings.near_duplicates())),
+        (NEAR, *_find_near(texts, index.near, settings)),
         (NGRAM, *find_ngrams(texts, index, settings)),
     ]
     row, query = (np.concatenate([part[place] for part in found]) for place in (1, 2))
@@ -333,9 +339,7 @@ def _band_keys(sketches: pa.Table, bands: Bands) -> Keys:
     return np.ascontiguousarray(np.stack([bands.keys(signatures, band) for band in range(bands.bands)], axis=1))
 
 
-def _find_near(
-    texts: pa.Array, tables: tuple[NearTable, ...], settings: NearDuplicateSettings
-) -> tuple[Numbers, Numbers]:
+def _find_near(texts: pa.Array, tables: tuple[NearTable, ...], settings: LeakageSettings) -> tuple[Numbers, Numbers]:
     """(row, query) of texts that are nearly equal to evaluation queries, in any view."""
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     if any(table.sketches.num_rows for table in tables):
@@ -350,15 +354,16 @@ def _find_near(
 
 
 def _near_in_view(
-    view: int, sketches: pa.Table, table: NearTable, settings: NearDuplicateSettings
+    view: int, sketches: pa.Table, table: NearTable, settings: LeakageSettings
 ) -> tuple[Numbers, Numbers]:
     """The rows of sketches that are nearly equal in one view: of the training texts, and of the table."""
     from filters import leakage_loops
 
-    least = settings.short_least_estimate if view == SHORT else settings.similarity
+    of_near = settings.near_duplicates()
+    least = of_near.short_least_estimate if view == SHORT else of_near.similarity
     permutations = DEFAULT_SKETCHES.permutations
     left, right = leakage_loops.find_candidates(
-        _band_keys(sketches, settings.bands(view, permutations)),
+        _band_keys(sketches, of_near.bands(view, permutations)),
         signatures_of(sketches),
         table.bands.lookup(),
         table.bands.rows,
@@ -370,8 +375,9 @@ def _near_in_view(
     mine, theirs = _compact(sketches, left), _compact(table.sketches, right)
     near = leakage_loops.compare_short(
         *(mine[0], theirs[0], *mine[1:], *theirs[1:], folding()),
-        settings.least_edit_similarity,
-        settings.words_per_edit,
+        settings.near_edit_similarity,
+        settings.near_words_per_edit,
+        settings.near_letters_per_slip,
     )
     return left[near], right[near]
 

@@ -14,9 +14,11 @@ from filters.shingles import CJK, SPACE, UNSPACED
 Numbers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
+FEW: Final = 8  # keys that are searched one after the other
 MOST_COMPARED: Final = 32  # evaluation queries that a text is compared with: those whose signatures are most alike
 LETTERS_OF_EDIT: Final = 3  # in a shorter word every letter counts
 PAIRED: Final = -1
+NUMERALS: Final = np.array(sorted(map(ord, "〇零一二三四五六七八九十百千万萬亿億两兩")), np.int64)
 MOST_OF_BUCKET: Final = 1024  # a bucket beyond it is one of a template; what makes a query its own is in other bands
 
 
@@ -42,9 +44,22 @@ def find_key(lookup: KeyLookup, key: Any) -> Any:
     """The range of places that hold a key."""
     bucket = np.int64(key >> np.uint64(lookup.shift))
     first, end = lookup.starts[bucket], lookup.starts[bucket + 1]
+    above = end
+    while above - first > FEW:  # a key may be held a million times
+        middle = (first + above) // 2
+        if lookup.keys[middle] < key:
+            first = middle + 1
+        else:
+            above = middle
     while first < end and lookup.keys[first] < key:
         first += 1
     last = first
+    while end - last > FEW:
+        middle = (last + end) // 2
+        if lookup.keys[middle] == key:
+            last = middle + 1
+        else:
+            end = middle
     while last < end and lookup.keys[last] == key:
         last += 1
     return first, last
@@ -245,6 +260,30 @@ def count_like_words(
 
 
 @compiled
+def holds_numeral(characters: Numbers, starts: Numbers, ends: Numbers, words: int) -> bool:
+    """Whether a word without another is a number of Chinese and Japanese."""
+    for word in range(words):
+        if starts[word] != PAIRED and ends[word] - starts[word] == 1:
+            code = characters[starts[word]]
+            for numeral in NUMERALS:
+                if code == numeral:
+                    return True
+    return False
+
+
+@compiled
+def are_lone_letters(characters: Numbers, starts: Numbers, ends: Numbers, words: int, folding: Codes) -> bool:
+    """Whether all words without another are letters of scripts without spaces, no two of them beside each other."""
+    before = False
+    for word in range(words):
+        alone = starts[word] != PAIRED
+        if alone and (before or folding[characters[ends[word] - 1]] & np.uint32(CJK | UNSPACED) == 0):
+            return False
+        before = alone
+    return True
+
+
+@compiled
 def compare_short(
     left: Numbers,
     right: Numbers,
@@ -257,11 +296,14 @@ def compare_short(
     folding: Codes,
     least_edit_similarity: float,
     words_per_edit: int,
+    letters_per_slip: int,
 ) -> NDArray[np.bool_]:
     """Whether the folded texts of each pair of rows are nearly equal: bool [pairs].
 
     That is, few characters need an edit, or few words, and no more than one in words_per_edit was replaced by another:
-    where both texts have a word of their own, they ask for different things.
+    where both texts have a word of their own, they ask for different things. Of texts of words_per_edit letters and more in
+    scripts without spaces one letter in letters_per_slip may be another, each between letters that are the same: two in a
+    row are a word. Chinese numbers must be the same.
     """
     longest = max(longest_text(bounds), longest_text(other_bounds)) + 1
     first, second = np.empty(longest, np.int64), np.empty(longest, np.int64)
@@ -287,7 +329,17 @@ def compare_short(
             decode_text(data, bounds[row], bounds[row + 1], first)
             decode_text(other_data, other_bounds[other], other_bounds[other + 1], second)
         paired = count_like_words(first, starts, ends, words, second, other_starts, other_ends, other_words, space)
-        near[pair] = min(words, other_words) - paired <= replaced
+        of_their_own = min(words, other_words) - paired
+        if of_their_own == 0:
+            near[pair] = True
+        elif holds_numeral(first, starts, ends, words) and holds_numeral(second, other_starts, other_ends, other_words):
+            continue
+        elif of_their_own <= replaced:
+            near[pair] = True
+        elif replaced and of_their_own <= max(words, other_words) // letters_per_slip:
+            near[pair] = are_lone_letters(first, starts, ends, words, folding) and are_lone_letters(
+                second, other_starts, other_ends, other_words, folding
+            )
     return near
 
 

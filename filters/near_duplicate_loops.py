@@ -16,6 +16,7 @@ Numbers = NDArray[np.int64]
 LENGTH, COUNTS, BITS = 0, 1, 3  # the places of a row's facts
 SLOTS_PER_KEY: Final = 8
 LEAST_BY_CLASSES: Final = 8  # characters: the table of shorter texts is as fast
+MOST_EDITED: Final = 2000  # characters of short texts whose edits are told; longer ones, of symbols, go by the estimate
 NOT_ALIKE: Final = -1.0
 
 
@@ -299,27 +300,36 @@ def have_other_numbers(left: Any, right: Any) -> Any:
 def class_distance(left: Numbers, right: Numbers, most: int) -> Any:
     """The edit distance of two texts where characters of one class count as equal, or a number above `most`.
 
-    There are 128 classes, so it is no more than the edit distance, and mostly is it. All of a column of the table is
-    computed at once, in the bits of a word (Myers 1999; Hyyro 2003): `left` has 64 characters at most, and one at least.
+    There are 128 classes, so it is no more than the edit distance, and mostly is it. A column of the table is computed
+    in the bits of words, 64 characters of `left` at once (Myers 1999; Hyyro 2003); `left` has one character at least.
     """
     one = np.uint64(1)
-    places = np.zeros(128, np.uint64)
+    words = (len(left) + 63) // 64
+    places = np.zeros((128, words), np.uint64)
     for place in range(len(left)):
-        places[left[place] & 127] |= one << np.uint64(place)
-    last = one << np.uint64(len(left) - 1)
-    grows, falls = ~np.uint64(0), np.uint64(0)  # where a column's distance is one more, or less, than that above
+        places[left[place] & 127, place // 64] |= one << np.uint64(place % 64)
+    last = one << np.uint64((len(left) - 1) % 64)
+    # Where a column's distance is one more, or less, than that above.
+    grows, falls = np.full(words, ~np.uint64(0)), np.zeros(words, np.uint64)
     distance = len(left)
     for place in range(len(right)):
-        equal = places[right[place] & 127]
-        upright = equal | falls
-        level = (((equal & grows) + grows) ^ grows) | equal
-        more, less = falls | ~(level | grows), grows & level
+        equals = places[right[place] & 127]
+        more_in, less_in = one, np.uint64(0)  # what the word above hands on: of its last place, in the lowest bit
+        more, less = more_in, less_in
+        for word in range(words):
+            up, down = grows[word], falls[word]
+            equal = equals[word]
+            upright = equal | down
+            equal |= less_in
+            level = (((equal & up) + up) ^ up) | equal
+            more, less = down | ~(level | up), up & level
+            shifted, lowered = (more << one) | more_in, (less << one) | less_in
+            more_in, less_in = more >> np.uint64(63), less >> np.uint64(63)
+            grows[word], falls[word] = lowered | ~(upright | shifted), shifted & upright
         distance += (more & last) != 0
         distance -= (less & last) != 0
         if distance > most + len(right) - 1 - place:
             return most + 1
-        more, less = (more << one) | one, less << one
-        grows, falls = less | ~(upright | more), more & upright
     return distance
 
 
@@ -341,7 +351,7 @@ def edit_distance(
     height, width = left_count - start, right_count - start
     if abs(height - width) > most:
         return most + 1
-    if LEAST_BY_CLASSES <= height <= 64 and width > 0:
+    if height >= LEAST_BY_CLASSES and width > 0:
         bound = class_distance(left[start:left_count], right[start:right_count], most)
         if bound > most:
             return most + 1
@@ -464,7 +474,7 @@ def compare_shingles(
 
 
 @compiled
-def join_buckets(  # noqa: PLR0912 - all that a pair must pass in one place, the cheapest first
+def join_buckets(  # noqa: PLR0912, PLR0915 - all that a pair must pass in one place, the cheapest first
     starts: Numbers,
     members: Numbers,
     most_compared: int,
@@ -516,7 +526,9 @@ def join_buckets(  # noqa: PLR0912 - all that a pair must pass in one place, the
                     slot = pair & np.uint64(len(unlike) - 1)
                     if unlike[slot] == pair:
                         continue
-                    if short:
+                    if short and max(facts[leader, LENGTH], facts[row, LENGTH]) > MOST_EDITED:
+                        similarity = similarity if similarity >= comparison.least_similarity else NOT_ALIKE
+                    elif short:
                         similarity = compare_folded(comparison, leader, row, characters, others, space)
                     else:
                         similarity = compare_shingles(comparison, leader, row, codes, words, hashes, other_hashes)

@@ -239,7 +239,9 @@ class FilterSettings(BaseModel):
         named = given.get("preset", "none")
         filled: dict[str, Any] = {}
         for name in named if isinstance(named, list | tuple) else (named,):
-            filled |= PRESETS.get(str(name), {})
+            if str(name) not in PRESETS:
+                raise ValueError(f"there is no preset {name!r}; known are {', '.join(PRESETS)}")
+            filled |= PRESETS[str(name)]
         return {**filled, **given}
 
     @model_validator(mode="after")
@@ -252,6 +254,17 @@ class FilterSettings(BaseModel):
             for key, thresholds in self.by_language.items():
                 by_key.setdefault(_language_key(key), {}).update(thresholds)
             object.__setattr__(self, "by_language", by_key)
+        return self
+
+    @model_validator(mode="after")
+    def _check_word_lists(self) -> "FilterSettings":
+        # An explicit null is meant: the lists may stay in the recipe.
+        silent = "max_listed_words" not in self.model_fields_set and "max_listed_words" not in self.overridden
+        if self.junk.word_lists and silent:
+            raise ValueError(
+                f"junk.word_lists names {', '.join(self.junk.word_lists)}, but no rule looks at listed words: set"
+                " max_listed_words, e.g. to 0, or take a preset that does (c-mtp, bge-m3)"
+            )
         return self
 
     def _check_override(self, key: str, name: str, value: Any) -> None:
@@ -283,9 +296,16 @@ class FilterSettings(BaseModel):
         """Which families of measurements the rules that are switched on need."""
         rules = [RULES[number] for number in self.active]
         families: set[Family] = {rule.family for rule in rules}
-        if any(getattr(self, rule.setting) == CALIBRATED for rule in rules):
-            families.add("text")  # short passages are not held against a calibration
+        if any(self.is_calibrated(rule.setting) for rule in rules):
+            families |= {"text", "language"}  # short passages are not held against a calibration
+        if any(rule.setting in self.overridden for rule in rules):
+            families.add("language")  # thresholds by language are looked up by it where the corpus says none
         return frozenset(families)
+
+    def is_calibrated(self, setting: str) -> bool:
+        """Whether a threshold comes from the calibration, for some language at least."""
+        values = [getattr(self, setting), *(each.get(setting) for each in self.by_language.values())]
+        return CALIBRATED in values
 
 
 BY_LANGUAGE: Final = tuple(

@@ -24,7 +24,7 @@ from filters.components import large_star, small_star
 from filters.duplicates import KEY, combined_keys, key_halves, keys_of_halves, order_of_keys
 from filters.near_duplicates import band_keys, similar_within_buckets
 from pipelines import storage
-from pipelines.clusters import CLUSTERS, FOLDER, SIDES, Shard, clusters_file, compared, nullable_keys
+from pipelines.clusters import CLUSTERS, FOLDER, SIDES, Shard, clusters_file, compared, nullable_keys, without_sketch
 from pipelines.errors import JobFailed
 from pipelines.progress import TaskProgress
 from pipelines.recipe import NearSettings
@@ -45,6 +45,7 @@ _TEXT: Final = pa.schema(
         ("query_pairs", pa.int64()),
         ("positive_pairs", pa.int64()),
         ("mirrored", pa.bool_()),
+        ("unsketched", pa.bool_()),
     ]
 )
 _PLACE: Final = pa.schema([("position", pa.int64()), ("on_query", pa.bool_()), ("on_positive", pa.bool_())])
@@ -134,7 +135,7 @@ class Rounds:
 
         by_bucket = partial(_number_partition, "bucket", self.partitions)
         buckets = (
-            self._each_shard("texts", pipeline, partial(_text_rows, self.folder))
+            self._each_shard("texts", pipeline, partial(_text_rows, self.folder, self.near))
             | self._by_key("similar", "texts", "key")
             | "places" >> beam.FlatMap(_places, self.folder).with_output_types(pa.RecordBatch)
             | self._exchange("similar", "places", shard_partition)
@@ -232,7 +233,7 @@ def _flags(batch: pa.RecordBatch, column: str) -> NDArray[np.bool_]:
     return flags
 
 
-def _text_rows(folder: str, number: int, name: str) -> Iterator[pa.RecordBatch]:
+def _text_rows(folder: str, near: NearSettings | None, number: int, name: str) -> Iterator[pa.RecordBatch]:
     texts = read_texts(folder, name)
     yield pa.RecordBatch.from_arrays(
         [
@@ -242,6 +243,7 @@ def _text_rows(folder: str, number: int, name: str) -> Iterator[pa.RecordBatch]:
             texts["queries"].cast(pa.int64()),
             texts["positives"].cast(pa.int64()),
             texts["mirrored"],
+            pa.array(without_sketch(texts, near)),
         ],
         schema=_TEXT,
     )
@@ -261,7 +263,8 @@ def _places(partition: tuple[int, pa.Table], folder: str) -> Iterator[pa.RecordB
     """Of each text, the place whose sketch counts, and the sides the text is compared on."""
     rows = _merged(partition)
     high, low = key_halves(rows["key"])
-    order = order_of_keys(high, low, rows["hash"].to_numpy(), rows["position"].to_numpy())
+    by = (_flags(rows, "unsketched"), rows["hash"].to_numpy(), rows["position"].to_numpy())
+    order = order_of_keys(high, low, *by)
     high, low = high[order], low[order]
     starts = np.flatnonzero(np.r_[True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
     on_query = (rows["query_pairs"].to_numpy() > 0) | _flags(rows, "mirrored")

@@ -30,6 +30,7 @@ from pipelines.sketches import (
     read_arrow,
     read_texts,
     read_written_texts,
+    sketched_texts,
     write_arrow,
 )
 
@@ -69,7 +70,7 @@ def read_clusters(folder: str, name: str) -> pa.RecordBatch:
 def write_clusters(folder: str, shards: Sequence[Shard], near: NearSettings | None) -> None:
     """Write the clusters of all shards, whose sketches lie in the folder."""
     progress = TaskProgress(folder, "clusters")
-    texts = _number_texts(folder, shards)
+    texts = _number_texts(folder, shards, near)
     columns: list[list[pa.Array]] = [[] for _ in shards]
     for side in SIDES:
         progress.beat(0)
@@ -111,11 +112,20 @@ class _Texts:
         return np.split(self.number, self.bounds[1:-1])
 
 
-def _number_texts(folder: str, shards: Sequence[Shard]) -> _Texts:
+def without_sketch(texts: pa.RecordBatch, near: NearSettings | None) -> NDArray[np.bool_]:
+    """Which of a shard's TEXTS have no sketch, because they lie on a side that is not compared: bool [texts]."""
+    sketched = sketched_texts(
+        texts, queries=near is not None and near.queries, positives=near is not None and near.positives
+    )
+    return ~sketched
+
+
+def _number_texts(folder: str, shards: Sequence[Shard], near: NearSettings | None) -> _Texts:
     tables = [read_texts(folder, shard.name) for shard in shards]
     bounds = np.cumsum([0, *(table.num_rows for table in tables)])
     high, low = (np.concatenate(halves) for halves in zip(*(key_halves(table["key"]) for table in tables), strict=True))
-    order = order_of_keys(high, low, _whole(tables, "hash"))
+    unsketched = np.concatenate([without_sketch(table, near) for table in tables])
+    order = order_of_keys(high, low, unsketched, _whole(tables, "hash"))
     high, low = high[order], low[order]
     starts = np.flatnonzero(np.r_[True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])][: len(order)])
     number = np.empty(len(order), np.int32)

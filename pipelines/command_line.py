@@ -336,6 +336,7 @@ def filter_(
     --output calibration.json[/] derives thresholds from text that should pass: take it with --set calibration=FILE.
     """
     from pipelines.errors import UserError
+    from pipelines.filter_input import filter_settings, unjudged
 
     chosen = {"preset": preset or ["c-mtp"], **_nested(_settings(set_ or []))}
     fields = {"query": query_field, "positive": positive_field, "kind": kind}
@@ -351,6 +352,9 @@ def filter_(
     if calibrate:
         _calibrate_filter(input_, fields, chosen, output, keep, min_texts, min_length)
         return
+    hint = unjudged(filter_settings(chosen), kind)
+    if hint:
+        _say(hint)
     _standalone("filter", input_, output, {"filter": chosen}, fields, report_file, keep_work, log_json)
 
 
@@ -363,6 +367,7 @@ def _explain_filter(
     as_json: bool,
 ) -> None:
     """`chosen` None: the settings of the run that is looked at, or c-mtp."""
+    from pipelines.errors import UserError
     from pipelines.explain_filter import explain, explanation_table
     from pipelines.filter_input import (
         filter_settings,
@@ -371,12 +376,18 @@ def _explain_filter(
         pairs_of_run,
         sample_pairs,
         settings_of_run,
+        unjudged,
     )
 
     run = len(inputs) == 1 and is_run(inputs[0])
     of_run = chosen is None and run
     settings = settings_of_run(inputs[0]) if of_run else filter_settings(chosen or {"preset": "c-mtp"})
     pairs, seen = sample_pairs(pairs_of_run(inputs[0]) if run else pairs_of_files(inputs, fields), sample)
+    if not seen and not run:
+        raise UserError(_no_pair(inputs, fields))
+    hint = None if run or as_json else unjudged(settings, fields["kind"])
+    if hint:
+        _say(hint)
     explanation = explain(pairs, seen, settings, examples)
     if as_json:
         typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
@@ -394,8 +405,11 @@ def _calibrate_filter(
     min_length: int,
 ) -> None:
     from pipelines.calibrate_filter import calibrate_files, calibration_table
+    from pipelines.errors import UserError
     from pipelines.filter_input import filter_settings, texts_of_files
 
+    if not output.endswith(".json"):  # a bare name means a packaged calibration (filters.calibration)
+        raise UserError(f"--output {output}: let the name of a calibration end in .json, e.g. {output}.json.")
     calibration = calibrate_files(
         texts_of_files(inputs, fields),
         filter_settings(chosen),
@@ -473,9 +487,8 @@ def dedup(
         "max_pairs_per_positive": max_pairs_per_positive,
         "max_pairs_per_document": max_pairs_per_document,
         "max_pairs_per_domain": max_pairs_per_domain,
-        **_settings(set_ or []),
     }
-    settings = _nested({key: value for key, value in given.items() if value is not None})
+    settings = _nested({key: value for key, value in given.items() if value is not None} | _settings(set_ or []))
     if not near:
         settings["near"] = None
     optional = {"document_id": document_field, "url": url_field}
@@ -682,6 +695,7 @@ def _standalone(
     leaks: str | None = None,
 ) -> None:
     from pipelines import standalone
+    from pipelines.job import finished
 
     recipe = standalone.pair_recipe(job, inputs, fields, settings)
     folder = standalone.work_folder(output)
@@ -692,8 +706,17 @@ def _standalone(
         standalone.export_leaks(folder, leaks)
     if not log_json:
         _say(f"{rows:,} rows written to {output}")
+        if finished(folder, "extract").rows_in == 0:
+            _say(_no_pair(inputs, fields))
     if not keep_work:
         standalone.remove_work_folder(folder)
+
+
+def _no_pair(inputs: list[str], fields: dict[str, str]) -> str:
+    return (
+        f"No pair could be read from {', '.join(inputs)}: name the fields of the two texts with --query-field (now"
+        f" {fields['query']}) and --positive-field (now {fields['positive']})."
+    )
 
 
 def _run(recipe: "Recipe", folder: Any, log_json: bool, only: list[str] | None = None) -> None:
@@ -767,6 +790,10 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
         place = nested
         for step in path:
             place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                from pipelines.errors import UserError
+
+                raise UserError(f"--set {key}: {step} is set to {place} too; give one of both.")
         place[last] = value
     return nested
 

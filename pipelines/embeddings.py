@@ -40,12 +40,12 @@ class Embeddings:
         on_batch: Callable[[int], None],
     ) -> np.ndarray[Any, Any]:
         """Embeddings float16 [n, D] of texts, in their order. Raises trainer.encoder.EmbeddingError."""
-        from trainer.embedding_store import embed
+        from trainer.embedding_store import embed, encode_rounded
 
         encoder = load_encoder(settings.model_dump_json())
         encoder.on_batch = on_batch
         if self.store is None:
-            return encoder.encode(texts, role).astype(np.float16)
+            return encode_rounded(encoder, role, texts)
         reader, space = _open(self, settings.model_dump_json(), role)
         return embed(encoder, role, texts, reader, space)
 
@@ -58,13 +58,13 @@ def prepare(job: Job) -> Embeddings:
         return Embeddings(None)
     from trainer.embedding_store import EmbeddingStore
 
-    url = storage.join(job.folder, _SNAPSHOT)
-    if storage.exists(url):
-        found = storage.read_json(url)
-        if found["fingerprint"] == job.fingerprint:
-            return _embeddings(folder, found["spaces"])
     store = EmbeddingStore(folder, settings.max_bytes)
-    store.tidy()
+    url = storage.join(job.folder, _SNAPSHOT)
+    found = storage.read_json(url) if storage.exists(url) else None
+    if found is not None and found["fingerprint"] == job.fingerprint:
+        store.begin_use(tidy=False)
+        return _embeddings(folder, found["spaces"])
+    store.begin_use(tidy=True)
     spaces = {space.folder.name: [segment.name for segment in space.segments()] for space in store.spaces()}
     storage.write_json(url, {"fingerprint": job.fingerprint, "spaces": spaces})
     return _embeddings(folder, spaces)

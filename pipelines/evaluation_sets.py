@@ -23,6 +23,7 @@ TEXT_OF: Final = {
     "queries": ("text", "query", "question", "contents", "content", "title"),
     "corpus": ("text", "contents", "content", "passage", "body"),
 }
+ENDED_EARLY: Final = ("truncated_file", "corrupt_file", "decompression_bomb", "too_much_memory")
 TABLES: Final = (("text",), ("id", "text"), ("id", "title", "text"))
 
 
@@ -63,7 +64,12 @@ def _roles(entry: EvaluationSet) -> Iterator[tuple[str, SourceEntry]]:
 
 
 def read_evaluation_set(entry: EvaluationSet) -> Iterator[EvaluationTexts]:
-    """The texts of a set, a few thousand at once. Raises UserError, which names the set and the file."""
+    """The texts of a set, a few thousand at once.
+
+    Raises:
+        UserError: a file that cannot be read, or not to its end: its other texts would not be looked for. The message
+            names the set and the file.
+    """
     try:
         for role, source in _roles(entry):
             for identity, file, _ in inputs_with_states(source):
@@ -80,6 +86,7 @@ def _of_pairs(entry: SourceEntry, file: Any, identity: str) -> Iterator[Evaluati
     source, settings = load_source(entry.source), entry.adapter_settings()
     for split in source.input_splits(file, settings, WHOLE):
         for read in source.read(replace(split, name=identity), settings):
+            _refuse_broken_file(identity, read.quarantine)
             bad, ids = read.quarantine.num_rows + read.lost, read.pairs["document_id"]
             yield EvaluationTexts("queries", ids, read.pairs["query"], read.records, bad)
             yield EvaluationTexts("corpus", ids, read.pairs["positive"], 0, 0)
@@ -90,6 +97,7 @@ def _of_file(path: str, role: Role, entry: EvaluationSet) -> Iterator[Evaluation
     columns = _columns(path, role, entry)
     field = columns.required[0]
     for block in read_columns(path, columns, entry.name, MAX_LINE):
+        _refuse_broken_file(path, block.quarantine)
         bad = block.quarantine.num_rows + block.lost
         rows = len(block.numbers)
         if not rows:
@@ -103,6 +111,15 @@ def _of_file(path: str, role: Role, entry: EvaluationSet) -> Iterator[Evaluation
             titled = pc.not_equal(titles, "")
             whole = pc.binary_join_element_wise(titles.filter(titled), texts.filter(titled), " ")
             yield _without_empty(role, ids.filter(titled), whole, 0, 0)
+
+
+def _refuse_broken_file(name: str, quarantine: pa.RecordBatch) -> None:
+    for row in quarantine.to_pylist():
+        if row["reason"] in ENDED_EARLY:
+            raise SourceError(
+                f"{name} is broken ({row['reason']} at {row['unit']} {row['position']}: {row['excerpt'].split(' | ')[0]})."
+                " Fetch it again; what cannot be read would not be looked for"
+            )
 
 
 def _without_empty(role: Role, ids: pa.Array, texts: pa.Array, records: int, bad: int) -> EvaluationTexts:

@@ -12,9 +12,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from filters.calibration import CALIBRATED
 from filters.decide import failures
-from filters.facts import Facts
+from filters.facts import Facts, Side
 from filters.measure import measure
 from filters.rules import RULES, Rule
 from filters.settings import FilterSettings
@@ -29,7 +28,7 @@ class Example:
 
     query: str
     positive: str
-    language: str  # of the side
+    language: str  # of the side: claimed, else measured
     side: str
     value: float | None  # None where the rule asks for more than one number
     threshold: float | None
@@ -114,7 +113,7 @@ def _add_examples(
     """Keep the `examples` pairs nearest to the threshold on each side; the earlier where two are as near."""
     if rule.drops in ("judged", "true"):
         for row in np.flatnonzero(failed)[:examples].tolist():
-            seen.dropped.append((0.0, first_row + row, _example(batch, row, "pair", None, None)))
+            seen.dropped.append((0.0, first_row + row, _example(facts, batch, row, "pair", None, None)))
         del seen.dropped[examples:]
         return
     distances = np.stack([rule.distance(facts, side).astype(np.float64) for side in rule.sides])
@@ -131,16 +130,17 @@ def _add_examples(
             row, side = int(judged[place]), rule.sides[int(sides[place])]
             value = float(facts.of_side(rule.measure, side)[row])
             limit = float(np.broadcast_to(facts.limit(rule.setting, side), len(failed))[row])
-            found = _example(batch, row, side, value, limit)
+            found = _example(facts, batch, row, side, value, limit)
             nearest.append((abs(float(worst[place])), first_row + row, found))
         nearest.sort(key=lambda each: each[:2])
         del nearest[examples:]
 
 
-def _example(batch: pa.RecordBatch, row: int, side: str, value: float | None, threshold: float | None) -> Example:
-    language = batch["query_lang" if side == "query" else "positive_lang"][row].as_py()
+def _example(
+    facts: Facts, batch: pa.RecordBatch, row: int, side: Side, value: float | None, threshold: float | None
+) -> Example:
     query, positive = (_shortened(batch[name][row].as_py()) for name in ("query", "positive"))
-    return Example(query, positive, language, side, value, threshold)
+    return Example(query, positive, facts.language(side, row), side, value, threshold)
 
 
 def explanation_table(explanation: Explanation) -> Group:
@@ -174,7 +174,8 @@ def _shown_examples(effects: Sequence[Effect]) -> Iterator[RenderableType]:
         for word, colour, examples in (("kept", "green", effect.kept), ("dropped", "red", effect.dropped)):
             for example in examples:
                 number = "" if example.value is None else f" {example.side} {example.value:.4g}"
-                limit = f" (threshold {example.threshold:.4g})" if effect.threshold == CALIBRATED else ""
+                own = example.threshold is not None and example.threshold != effect.threshold  # of its language
+                limit = f" (threshold {example.threshold:.4g})" if own else ""
                 texts = escape(f"{example.language}  {example.query}  →  {example.positive}")
                 yield f"  [{colour}]{word}[/]{number}{limit}  {texts}"
 

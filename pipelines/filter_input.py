@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from filters.rules import RULES
 from filters.settings import FilterSettings
 from pipelines import standalone, storage
 from pipelines.errors import UserError
@@ -29,7 +30,7 @@ def filter_settings(given: Mapping[str, Any]) -> FilterSettings:
     try:
         return FilterSettings.model_validate(given)
     except ValidationError as error:
-        raise UserError(explain_validation(error, "the command line", {}, FilterSettings)) from None
+        raise UserError(explain_validation(error, "the command line", {}, FilterSettings, ("filter",))) from None
 
 
 def is_run(path: str) -> bool:
@@ -66,6 +67,15 @@ def texts_of_files(inputs: Sequence[str], fields: Mapping[str, str]) -> Iterator
     recipe = standalone.pair_recipe("filter", inputs, alone, {})
     for extracted in _read(recipe.sources):
         yield extracted.rejects
+
+
+def unjudged(settings: FilterSettings, kind: str) -> str | None:
+    """What to say where all rules that are switched on judge other kinds of pairs; None where some rule judges this one."""
+    kinds = [RULES[number].kinds for number in settings.active]
+    if not kinds or any(each is None or kind in each for each in kinds):
+        return None
+    judged = ", ".join(sorted(frozenset().union(*(each for each in kinds if each is not None))))
+    return f"No rule of these settings judges pairs of kind {kind}, so all pass; judged are {judged}: see --kind."
 
 
 def sample_pairs(batches: Iterator[pa.RecordBatch], rows: int) -> tuple[pa.Table, int]:

@@ -1,5 +1,6 @@
 """What a job is: a module in pipelines/jobs with a VERSION, `plan` and `execute`.
 
+    check_inputs(recipe)            of some: files of its own that lack are an error before the first job runs
     plan(recipe, run) -> Plan       cheap, without Beam or torch: the settings and inputs that decide the fingerprint
     execute(job)      -> Outcome    the work; runs in a process of its own (pipelines.job_process)
 

@@ -49,13 +49,16 @@ def run_recipe(
         JobFailed: a job failed or fell silent. What was committed stays; the same call goes on from there.
     """
     check_runner(recipe.runner)
+    jobs = only or recipe.jobs()
+    for name in jobs:
+        getattr(module_of(name), "check_inputs", _nothing_to_check)(recipe)
     manifests = []
     with locked(run) as inherited:
         frozen = dump_recipe(recipe)
         with storage.atomic_write(run.recipe) as stream:
             stream.write(frozen.encode())
         with _recipe_file(frozen) as recipe_file:
-            for name in only or recipe.jobs():
+            for name in jobs:
                 module = module_of(name)
                 plan: Plan = module.plan(recipe, run)
                 manifest = read_manifest(run.job(name))
@@ -66,6 +69,10 @@ def run_recipe(
                     manifest = _run_job(recipe, run, name, recipe_file, inherited, tell)
                 manifests.append(manifest)
     return manifests
+
+
+def _nothing_to_check(recipe: Recipe) -> None:
+    """Of a job whose inputs are those of the jobs before it."""
 
 
 @contextlib.contextmanager

@@ -43,7 +43,8 @@ QUERIES: Final = pa.schema(
 def index_fingerprint(settings: DecontaminateSettings, files: list[dict[str, Any]]) -> str:
     """What an index is made of: the files, how they are read, and the rules."""
     rules = {name: getattr(settings, name) for name in LeakageSettings.model_fields}
-    return fingerprint(version=index_version(), rules=rules, sets=set_settings(settings), files=files)
+    limit = settings.max_unreadable_share  # it is looked at while the index is built
+    return fingerprint(version=index_version(), rules=rules, sets=set_settings(settings), files=files, limit=limit)
 
 
 def index_version() -> str:

@@ -127,6 +127,13 @@ class EvaluationSet(_Settings):
             raise ValueError(f"no source named {self.source!r}{_nearest(self.source, source_names())}")
         if self.source is not None and (not self.paths or self.queries or self.corpus):
             raise ValueError("a set that is read by a source needs `paths`, and neither `queries` nor `corpus`")
+        of_files = ("query_field", "text_field", "id_field", "columns")
+        unused = next((name for name in of_files if self.source is not None and getattr(self, name)), None)
+        if unused is not None:
+            raise ValueError(
+                f"`{unused}` is for files that are read without a source: use the settings of {self.source}, "
+                "or name `queries` and `corpus` in place of `source` and `paths`"
+            )
         if self.source is None and (self.paths or not (self.queries or self.corpus)):
             raise ValueError("name files of `queries`, files of a `corpus`, or a `source` with its `paths`")
         return self

@@ -8,7 +8,8 @@ For the shard NAME of a job, in JOB/sketches, uncompressed Arrow files that are 
 
 JOB/_sketched/NAME.json is written after them and says under which fingerprint (shard, sketch settings, code version) they
 were made. Texts are one where filters.duplicates.dedup_key is; of the ways such a text is written, the one with the smallest
-hash is sketched, so that a text's sketch does not depend on the order of rows.
+hash is sketched, so that a text's sketch does not depend on the order of rows; of several shards', that of those which have
+the text on a side whose near-duplicates are looked for.
 """
 
 import mmap
@@ -114,6 +115,16 @@ def read_texts(folder: str, name: str) -> pa.RecordBatch:
 def read_rows(folder: str, name: str) -> pa.RecordBatch:
     """The ROWS of a shard."""
     return one_batch(read_arrow(_file(folder, name, "rows")))
+
+
+def sketched_texts(texts: pa.RecordBatch, *, queries: bool, positives: bool) -> NDArray[np.bool_]:
+    """Which of a shard's TEXTS have sketches, where near-duplicates of these sides are looked for: bool [texts]."""
+    sketched = np.zeros(texts.num_rows, bool)
+    if queries:
+        sketched |= (texts["queries"].to_numpy() > 0) | texts["mirrored"].to_numpy(zero_copy_only=False)
+    if positives:
+        sketched |= texts["positives"].to_numpy() > 0
+    return sketched
 
 
 def read_sketches(folder: str, name: str) -> pa.Table:
@@ -256,11 +267,7 @@ def _sketches(
     url: str, texts: pa.RecordBatch, sketching: Sketching, progress: TaskProgress
 ) -> Iterator[pa.RecordBatch]:
     """The sketches of the texts that lie on a side whose near-duplicates are looked for."""
-    wanted = np.zeros(texts.num_rows, bool)
-    if sketching.queries:
-        wanted |= (texts["queries"].to_numpy() > 0) | texts["mirrored"].to_numpy(zero_copy_only=False)
-    if sketching.positives:
-        wanted |= texts["positives"].to_numpy() > 0
+    wanted = sketched_texts(texts, queries=sketching.queries, positives=sketching.positives)
     done = 0
     for numbers, written in read_written_texts(url, texts):
         here = wanted[numbers]

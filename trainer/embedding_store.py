@@ -12,7 +12,7 @@ A space holds the vectors of one way of encoding; in it a vector is found by the
     STORE/SPACE/NAME.json             written last: rows, dimension, sha256 of both; a segment without it does not exist
 
 Segments never change and are named by their content, so any number of processes may write at once, and a killed one
-leaves nothing that is taken for whole. A reader sees the segments it was opened on and no later ones: what a job finds
+leaves nothing that is taken for whole. They are merged and deleted only while no other job uses the store. A reader sees the segments it was opened on and no later ones: what a job finds
 does not depend on the other workers, so that it ends with the same bytes however it is divided.
 """
 
@@ -22,10 +22,9 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,8 @@ PARTS: Final[tuple[Literal["keys", "vectors"], ...]] = ("keys", "vectors")
 SEGMENT_ROWS: Final = 1 << 20  # segments are merged up to this size
 SMALL_SEGMENTS: Final = 32  # from so many segments below half of it on they are merged
 _STORE_VERSION: Final = 1
+
+_in_use: dict[Path, IO[bytes]] = {}  # the stores this process uses, locked until it ends
 
 
 class EmbeddingStoreError(ValueError):
@@ -65,8 +66,23 @@ class EmbeddingStore:
             _write_whole(folder / "space.json", described.encode())
         return EmbeddingSpace(folder, dimension)
 
+    def begin_use(self, *, tidy: bool) -> None:
+        """For the beginning of a job: from here on no process tidies the store until this one ends.
+
+        With `tidy` this one does first, where no other uses it: not for a job that goes on, whose segments might go. A job
+        that is killed uses the store no longer. Where some job always does, it grows beyond max_bytes.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder.resolve() / "in_use.lock"
+        if path not in _in_use:
+            _in_use[path] = path.open("ab")
+        lock = _in_use[path]
+        if tidy and _locked_alone(lock):
+            self.tidy()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
     def tidy(self) -> None:
-        """Merge small segments and keep to max_bytes. For the beginning of a job: never while its workers read."""
+        """Merge small segments and keep to max_bytes. Who still opens readers may miss what was merged."""
         for space in self.spaces():
             space.merge_small_segments()
         self.evict()
@@ -118,7 +134,10 @@ class Segment:
     @property
     def last_used(self) -> int:
         """Nanoseconds; reading a segment touches its record."""
-        return self.record.stat().st_mtime_ns if self.record.exists() else 0
+        try:
+            return self.record.stat().st_mtime_ns
+        except FileNotFoundError:  # another process deleted it
+            return 0
 
     def delete(self) -> None:
         """The record goes first: what is left of a deletion that was cut short is no segment. Open maps stay readable."""
@@ -146,9 +165,13 @@ class EmbeddingSpace:
         """The segments there are now, by name."""
         found = []
         for path in sorted(self.folder.glob("*.json")):
-            if path.name != "space.json":
+            if path.name == "space.json":
+                continue
+            try:
                 record = json.loads(path.read_bytes())
-                found.append(Segment(self.folder, path.stem, record["rows"], self.dimension, record["sha256"]))
+            except FileNotFoundError:  # another process deleted it
+                continue
+            found.append(Segment(self.folder, path.stem, record["rows"], self.dimension, record["sha256"]))
         return found
 
     def reader(self, names: Sequence[str] | None = None) -> "EmbeddingReader":
@@ -168,7 +191,9 @@ class EmbeddingSpace:
         return self._write(np.ascontiguousarray(keys[order]), np.ascontiguousarray(vectors[order], np.float16))
 
     def _write(self, keys: Keys, vectors: Vectors) -> str:
-        name = hashlib.sha256(keys.tobytes() + vectors.tobytes()).hexdigest()[:32]
+        content = hashlib.sha256(keys.data)
+        content.update(vectors.data)  # gigabytes where segments are merged: no copy
+        name = content.hexdigest()[:32]
         digests = {
             "keys": _write_array(self.folder / f"{name}.keys.npy", keys),
             "vectors": _write_array(self.folder / f"{name}.vectors.npy", vectors),
@@ -178,16 +203,11 @@ class EmbeddingSpace:
         return name
 
     def merge_small_segments(self) -> None:
-        """Make few segments of many: a lookup asks every segment. Only one process at a time does it; the others go on."""
-        if len(self._small()) < SMALL_SEGMENTS:
-            return
-        with _only_one(self.folder / "merging.lock") as mine:
-            if mine:
-                for group in _groups(self._small(), SEGMENT_ROWS):
-                    self._merge(group)
-
-    def _small(self) -> list[Segment]:
-        return [segment for segment in self.segments() if segment.rows < SEGMENT_ROWS // 2]
+        """Make few segments of many: a lookup asks every segment."""
+        small = [segment for segment in self.segments() if segment.rows < SEGMENT_ROWS // 2]
+        if len(small) >= SMALL_SEGMENTS:
+            for group in _groups(small, SEGMENT_ROWS):
+                self._merge(group)
 
     def _merge(self, group: Sequence[Segment]) -> None:
         reader = EmbeddingReader(group, self.dimension)
@@ -241,10 +261,8 @@ def embed(
     """Embeddings float16 [n, D] of texts, in their order: those the reader finds, the others encoded and kept.
 
     A text that occurs several times is encoded once. Vectors are rounded to float16 whether they were found or not.
-    Raises EmbeddingError as Encoder.encode does, and for a vector beyond the range of float16.
+    Raises EmbeddingError as encode_rounded does.
     """
-    from trainer.encoder import EmbeddingError
-
     keys, place = np.unique(text_keys(texts), axis=0, return_inverse=True)
     place = place.reshape(-1)
     vectors, found = reader.lookup(keys)
@@ -254,16 +272,24 @@ def embed(
         # In the order of the texts, not of the hashes: texts of one document stay together, and lengths alike.
         missing = np.flatnonzero(~found)
         missing = missing[np.argsort(first[missing], kind="stable")]
-        with np.errstate(over="ignore"):  # told below
-            encoded = encoder.encode(texts.take(pa.array(first[missing])), role).astype(np.float16)
-        if not np.isfinite(encoded).all():
-            raise EmbeddingError(
-                f"{encoder.settings.model} gives values beyond the range of float16: set normalise to true."
-            )
+        encoded = encode_rounded(encoder, role, texts.take(pa.array(first[missing])))
         space.add(keys[missing], encoded)
         vectors[missing] = encoded
     whole: Vectors = vectors[place]
     return whole
+
+
+def encode_rounded(encoder: "Encoder", role: Literal["query", "passage"], texts: pa.Array) -> Vectors:
+    """Embeddings float16 [n, D]. Raises EmbeddingError as Encoder.encode does, and for a value beyond float16's range."""
+    from trainer.encoder import EmbeddingError
+
+    with np.errstate(over="ignore"):  # told below
+        encoded: Vectors = encoder.encode(texts, role).astype(np.float16)
+    if not np.isfinite(encoded).all():
+        raise EmbeddingError(
+            f"{encoder.settings.model} gives values beyond the range of float16: set normalise to true."
+        )
+    return encoded
 
 
 def text_keys(texts: pa.Array) -> Keys:
@@ -325,16 +351,12 @@ def _groups(segments: Sequence[Segment], most_rows: int) -> Iterator[list[Segmen
         yield group
 
 
-@contextmanager
-def _only_one(path: Path) -> Iterator[bool]:
-    """Whether this process got the lock, which ends with the block or the process."""
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def _locked_alone(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_array(path: Path, array: npt.NDArray[Any]) -> str:

@@ -62,6 +62,12 @@ _SCHEMAS = {PAIRS: schema.PAIR, REJECTS: schema.REJECT, LEAKS: LEAK}
 Numbers = NDArray[np.int64]
 
 
+def check_inputs(recipe: Recipe) -> None:
+    """Raises UserError for a path of an evaluation set that names nothing."""
+    for each in recipe.decontaminate.evaluation_sets if recipe.decontaminate else ():
+        set_files(each)
+
+
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.decontaminate is not None
     before = pairs_before(recipe, run, "decontaminate")

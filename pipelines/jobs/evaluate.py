@@ -17,6 +17,15 @@ VERSION = 1
 METRICS = "metrics.json"
 
 
+def check_inputs(recipe: Recipe) -> None:
+    """Raises UserError for a folder of evaluate.data that is not there."""
+    for folder in recipe.evaluate.data if recipe.evaluate else ():
+        if not Path(folder).is_dir():
+            raise UserError(
+                f"evaluate.data names {folder}, and there is no such folder. Correct the path, or leave it out."
+            )
+
+
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.evaluate is not None and recipe.pack is not None
     inputs: list[dict[str, Any]] = [{"job": "pack", "fingerprint": finished(run, "pack").fingerprint}]

@@ -16,14 +16,15 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.calibration import calibration_sha256
+from filters import word_order
+from filters.calibration import calibration_sha256, load_calibration
 from filters.decide import REASONS as DECISIONS
 from filters.decide import decide
 from filters.language import language_model_sha256
 from filters.measure import deciding_columns, mask_pairs, measure, record_languages, record_quality
 from filters.personal_data import KINDS as PERSONAL_DATA
 from filters.rules import Family
-from filters.settings import FilterSettings
+from filters.settings import BY_LANGUAGE, FilterSettings
 from pipelines import storage
 from pipelines.job import PAIRS, Job, Outcome, Plan, pair_plan, pairs_before
 from pipelines.manifest import fingerprint
@@ -54,12 +55,16 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     settings = recipe.filter
     assert settings is not None
     families = measured_families(settings)
+    if any(settings.is_calibrated(name) for name in BY_LANGUAGE):
+        load_calibration(settings.calibration)  # missing or broken: said now, not at the first passage
     files: dict[str, Any] = {"calibration_sha256": calibration_sha256(settings.calibration)}
     if "language" in families:
         files["language_model"] = language_model_sha256(settings.language)
     if "junk" in families:
         lists = (*settings.junk.word_lists, *settings.junk.boilerplate, *settings.junk.placeholders)
         files["lists"] = {path: _sha256(path) for path in lists}
+    if "order" in families:
+        files["word_order_model"] = _sha256(str(Path(word_order.__file__).with_name(word_order.MODEL_FILE)))
     return pair_plan(recipe, run, "filter", settings, (PAIRS,), **files)
 
 
@@ -123,6 +128,7 @@ def _measuring_fingerprints(settings: FilterSettings, plan: Plan, input_sha256: 
             "settings": settings.language.model_dump(mode="json"),
             "model": plan.settings.get("language_model"),
         },
+        "order": {"model": plan.settings.get("word_order_model")},
         "junk": {"settings": settings.junk.model_dump(mode="json"), "lists": plan.settings.get("lists")},
     }
     for file, families in _FILES.items():

@@ -4,7 +4,7 @@
     2. every pair shard: queries are encoded, the exact top k over the passages of their kind is taken, negatives are chosen
 
 A negative is never a passage of a document that one of the query's positives occurs in (all pairs of the query's cluster
-count), nor one of a positive's cluster of near-duplicates (dedup), nor of the cluster of a passage that says the same as the
+count), nor one of a positive's cluster of near-duplicates (dedup; positives of pairs that only its caps dropped count too), nor of the cluster of a passage that says the same as the
 query itself (equal once folded: filters.duplicates).
 Writes the role `mined`, row by row beside the pair shard of the same name: positive_row, positive_score, negative_rows,
 negative_scores, negative_ranks. Rows are row numbers in dedup's passage shards, in shard order.
@@ -31,14 +31,14 @@ from pipelines.manifest import fingerprint, input_names
 from pipelines.progress import TaskProgress
 from pipelines.recipe import MineSettings, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.shards import Part, ShardFile, ShardSet, Tally, commit_part, read_batches
+from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from sources.schema import text_ids
 from trainer.backbone import model_fingerprint
 
 if TYPE_CHECKING:
     from trainer.negatives import NegativeSettings, Selection
 
-VERSION = 2
+VERSION = 3
 MINED: Final = "mined"
 MINED_SCHEMA: Final = pa.schema(
     [
@@ -62,6 +62,7 @@ _PAIR_COLUMNS: Final = (
     "positive_lang",
     "query_cluster_id",
 )
+_CAPS: Final = ("query_cap", "positive_cap", "document_cap", "domain_cap")  # reasons that say nothing against a pair
 _ID: Final = np.dtype([("high", "u8"), ("low", "u8")])
 
 
@@ -69,8 +70,8 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.mine is not None
     model = model_fingerprint(recipe.mine.encoder.model)
     pairs = pair_plan(recipe, run, "mine", recipe.mine, (PAIRS,), model_fingerprint=model, seed=recipe.seed)
-    passages = finished(run, "dedup").files_of(PASSAGES)
-    return Plan(pairs.settings, [*pairs.inputs, *input_names(passages, "dedup")])
+    from_dedup = [file for role in (PASSAGES, REJECTS) for file in finished(run, "dedup").files_of(role)]
+    return Plan(pairs.settings, [*pairs.inputs, *input_names(from_dedup, "dedup")])
 
 
 def execute(job: Job) -> Outcome:
@@ -83,7 +84,8 @@ def execute(job: Job) -> Outcome:
     passages = dedup.files_of(PASSAGES)
     pair_urls = tuple(storage.join(job.run.job(before.job), file.path) for file in before.files_of(PAIRS))
     passage_urls = tuple(storage.join(job.run.job("dedup"), file.path) for file in passages)
-    members = MemberFiles(passage_urls, pair_urls, settings.within, settings.reads)
+    rejects = tuple(storage.join(job.run.job("dedup"), file.path) for file in dedup.files_of(REJECTS))
+    members = MemberFiles(passage_urls, pair_urls, settings.within, settings.reads, rejects)
     encoding = [
         Task(
             f"encode-{_stem(file.path)}",
@@ -160,6 +162,7 @@ class MemberFiles:
     pairs: tuple[str, ...]
     within: str
     reads: tuple[str, ...]
+    rejects: tuple[str, ...]  # of dedup
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,7 @@ class Members:
     of_text: Multimap  # folded text -> rows
     of_cluster: Multimap  # cluster of passages -> rows
     clusters: np.ndarray[Any, Any]  # uint64[passages]: the cluster of each row
+    capped: Multimap  # query cluster -> clusters of positives, of the pairs that dedup's caps dropped
 
     def rows_of(self, passage_ids: pa.Array) -> np.ndarray[Any, Any]:
         """int64[n]: the row number of each passage id; every id must be there."""
@@ -210,6 +214,8 @@ class Members:
         itself = self.of_text.follow(numbers, _halves(dedup_key(pairs["query"])))
         documents = self.documents.follow(*positives)
         alike = [self.of_cluster.follow(query, self.clusters[row]) for query, row in (positives, itself)]
+        query, cluster = self.capped.follow(numbers, _halves(query_clusters(pairs)))
+        alike.append(self.of_cluster.follow(query, cluster.view(np.uint64)))
         found = (self.of_document.follow(*documents), *alike)
         each_once = np.unique(np.concatenate([np.stack(each, axis=1) for each in found]), axis=0)
         return each_once[:, 0], each_once[:, 1]
@@ -284,7 +290,18 @@ def load_members(files: MemberFiles) -> Members:
         of_text=Multimap.of(np.concatenate(folded), np.arange(len(all_clusters))),
         of_cluster=Multimap.of(all_clusters, np.arange(len(all_clusters))),
         clusters=all_clusters,
+        capped=_capped(files.rejects),
     )
+
+
+def _capped(rejects: tuple[str, ...]) -> Multimap:
+    queries, clusters = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    for url in rejects:
+        for batch in read_batches(url, ["query_cluster_id", "positive_cluster_id", "reason"]):
+            capped = batch.filter(pc.is_in(batch["reason"], pa.array(_CAPS)))
+            queries.append(_halves(capped["query_cluster_id"]))
+            clusters.append(_halves(capped["positive_cluster_id"]))
+    return Multimap.of(np.concatenate(queries), np.concatenate(clusters).view(np.int64))
 
 
 @cache

@@ -29,7 +29,7 @@ from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_p
 from sources import schema
 from trainer.backbone import model_fingerprint
 
-VERSION = 2
+VERSION = 3
 MEASURED = pa.schema(
     [
         ("pair_id", pa.binary(16)),
@@ -45,6 +45,7 @@ REASONS = {
 }
 DECIMALS = 4  # of cosine and margin: below the noise of a bf16 forward, so that a repeated run decides alike
 POOL: Final = "pool"
+POOL_KEYS: Final = "pool_keys"
 
 _SCHEMAS = {PAIRS: schema.PAIR, HELD_OUT: schema.PAIR, REJECTS: schema.REJECT}
 
@@ -67,7 +68,15 @@ class Judge:
 
     settings: ScoreSettings
     embeddings: Embeddings
-    pool: tuple[str, ...]  # files of vectors, float16 [n, D] each
+    pool: "PoolFiles | None" = None
+
+
+@dataclass(frozen=True)
+class PoolFiles:
+    """The pool's passages: files of vectors, float16 [n, D] each, and beside each one of their texts' keys, uint64 [n, 2]."""
+
+    vectors: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 def execute(job: Job) -> Outcome:
@@ -78,7 +87,7 @@ def execute(job: Job) -> Outcome:
     before = pairs_before(job.recipe, job.run, "score")
     vectors = embeddings.prepare(job)
     encoded = _encode_pool(job, settings, vectors) if settings.pool else []
-    pool = tuple(storage.join(job.folder, file.path) for part in encoded for file in part.files)
+    pool = PoolFiles(_urls(job, encoded, POOL), _urls(job, encoded, POOL_KEYS)) if settings.pool else None
     inputs = [each for each in job.plan.inputs if each["job"] == "dedup"] if settings.pool else []
     tasks = []
     for file in before.files_of(PAIRS, HELD_OUT):
@@ -102,6 +111,10 @@ def execute(job: Job) -> Outcome:
     if settings.pool:
         details["pool_passages"] = sum(part.details["passages"] for part in encoded)
     return Outcome([*encoded, *parts], details)
+
+
+def _urls(job: Job, parts: list[Part], role: str) -> tuple[str, ...]:
+    return tuple(storage.join(job.folder, file.path) for part in parts for file in part.files if file.role == role)
 
 
 def _stem(file: ShardFile) -> str:
@@ -146,23 +159,31 @@ def _first_halves(ids: pa.Array) -> np.ndarray[Any, Any]:
 def write_pool(
     folder: str, settings: ScoreSettings, vectors: Embeddings, last: int, task: Any, progress: TaskProgress
 ) -> Part:
-    """The vectors of one shard's passages whose ids are at most `last`: float16 [n, D]."""
+    """The vectors of one shard's passages whose ids are at most `last`, and the keys of their texts."""
+    from trainer.embedding_store import text_keys
+
     texts = [pa.array([], pa.string())]
     for batch in read_batches(task.payload, ["passage_id", "text"]):
         texts.append(batch["text"].filter(pa.array(_first_halves(batch["passage_id"]) <= np.uint64(last))))
         progress.beat(0)
     chosen = pa.concat_arrays(texts)
     matrix = vectors.embed(settings.encoder, "passage", chosen, progress.beat)
-    path = f"{POOL}/{task.name}.npy"
+    files = [
+        _write_array(folder, role, task.name, array) for role, array in ((POOL, matrix), (POOL_KEYS, text_keys(chosen)))
+    ]
+    return commit_part(folder, task.name, task.fingerprint, files, Tally(), [], details={"passages": len(matrix)})
+
+
+def _write_array(folder: str, role: str, name: str, array: np.ndarray[Any, Any]) -> ShardFile:
+    path = f"{role}/{name}.npy"
     with storage.atomic_write(storage.join(folder, path)) as stream:
-        np.lib.format.write_array(stream, matrix, allow_pickle=False)
-    file = ShardFile(role=POOL, path=path, rows=len(matrix), bytes=stream.bytes, sha256=stream.sha256)
-    return commit_part(folder, task.name, task.fingerprint, [file], Tally(), [], details={"passages": len(matrix)})
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+    return ShardFile(role=role, path=path, rows=len(array), bytes=stream.bytes, sha256=stream.sha256)
 
 
 @cache
-def _pool_vectors(urls: tuple[str, ...]) -> list[np.ndarray[Any, Any]]:
-    """The pool, memory-mapped where the run is local; one copy a process."""
+def _arrays(urls: tuple[str, ...]) -> list[np.ndarray[Any, Any]]:
+    """Some .npy files, memory-mapped where the run is local; one copy a process."""
     if all(storage.is_local(url) for url in urls):
         return [np.load(url, mmap_mode="r", allow_pickle=False) for url in urls]
     arrays = []
@@ -170,6 +191,35 @@ def _pool_vectors(urls: tuple[str, ...]) -> list[np.ndarray[Any, Any]]:
         with storage.open_for_reading(url) as stream:
             arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
     return arrays
+
+
+@cache
+def _pool_places(urls: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The keys of the whole pool, uint64 [n, 2], ascending by their first half, and where each stood: int64 [n]."""
+    keys = np.concatenate(_arrays(urls))
+    order = np.argsort(keys[:, 0], kind="stable")
+    return keys[order], order
+
+
+def vectors_in_pool(pool: PoolFiles, texts: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The vectors of texts that are passages of the pool, float16 [n, D], and which are: bool [n]; the others' are 0."""
+    from trainer.embedding_store import text_keys
+
+    keys, order = _pool_places(pool.keys)
+    matrices = _arrays(pool.vectors)
+    wanted = text_keys(texts)
+    places = np.searchsorted(keys[:, 0], wanted[:, 0])
+    found = places < len(keys)
+    found[found] = (keys[places[found]] == wanted[found]).all(axis=1)
+    ends = np.cumsum([len(matrix) for matrix in matrices])
+    vectors = np.zeros((len(texts), matrices[0].shape[1]), np.float16)
+    rows = np.flatnonzero(found)
+    stood = order[places[rows]]
+    file = np.searchsorted(ends, stood, "right")
+    for number in np.unique(file):
+        here = file == number
+        vectors[rows[here]] = matrices[number][stood[here] - (ends[number] - len(matrices[number]))]
+    return vectors, found
 
 
 def write_scored(folder: str, judge: Judge, task: Any, progress: TaskProgress) -> Part:
@@ -235,14 +285,26 @@ def measure_relevance(judge: Judge, progress: TaskProgress, batch: pa.RecordBatc
     if readable.any():
         rows = batch.filter(pa.array(readable))
         queries = judge.embeddings.embed(settings.encoder, "query", rows["query"], progress.beat)
-        positives = judge.embeddings.embed(settings.encoder, "passage", rows["positive"], progress.beat)
+        positives = _passage_vectors(judge, rows["positive"], progress)
         relevance[readable] = cosines(queries, positives).round(DECIMALS)
-        if settings.pool:
-            ranks[readable] = ranks_in_pool(queries, positives, _pool_vectors(judge.pool))
+        if judge.pool is not None:
+            ranks[readable] = ranks_in_pool(queries, positives, _arrays(judge.pool.vectors))
         if settings.min_margin is not None:
             margins[readable] = margins_by_direction(rows, queries, positives)
     columns = [pa.array(each, pa.float32(), mask=np.isnan(each)) for each in (relevance, ranks, margins)]
     return pa.RecordBatch.from_arrays([batch["pair_id"], *columns], schema=MEASURED)
+
+
+def _passage_vectors(judge: Judge, texts: pa.Array, progress: TaskProgress) -> np.ndarray[Any, Any]:
+    """float16[n, D]. A passage of the pool has the pool's vector: encoded again, among other texts, its last bits could
+    differ, and the passage rank above itself."""
+    encode = partial(judge.embeddings.embed, judge.settings.encoder, "passage", on_batch=progress.beat)
+    if judge.pool is None:
+        return encode(texts)
+    vectors, found = vectors_in_pool(judge.pool, texts)
+    if not found.all():
+        vectors[~found] = encode(texts.filter(pa.array(~found)))
+    return vectors
 
 
 def margins_by_direction(

@@ -25,6 +25,13 @@ def test_one_rule_drops_exactly_the_share_that_may_go():
     assert made.texts == {"deu_Latn": 200}
 
 
+def test_the_share_to_keep_is_counted_in_whole_texts():
+    shares = np.linspace(0.11, 0.20, 10)
+    for keep, dropped in ((0.9, 1), (0.7, 3), (0.95, 0), (1.0, 0)):  # 1 - 0.9 is a little less than 0.1
+        made = calibrate(texts(["deu_Latn"] * 10, max_passage_digit_share=shares), DIGITS, keep=keep, min_texts=10)
+        assert made.kept == {"deu_Latn": 1 - dropped / 10}
+
+
 def test_two_rules_share_what_may_go_between_them():
     """Digits are worst in the last texts, letters in the first: with k texts dropped by each rule, 2 k are lost."""
     digits, letters = np.linspace(0.101, 0.300, 200), np.linspace(0.3, 0.499, 200)

@@ -23,6 +23,10 @@ from filters.near_duplicate_loops import (
 TEXTS = st.text("abc", max_size=14)
 
 
+# Around the borders of the words of 64 bits that the table is computed in.
+LONG = st.sampled_from([63, 64, 65, 127, 128, 129, 200]).flatmap(lambda n: st.text("abcd中文", min_size=n, max_size=n))
+
+
 def levenshtein(left, right):
     """The whole table, by its definition."""
     above = list(range(len(right) + 1))
@@ -49,6 +53,19 @@ def test_the_edit_distance_is_levenshteins_up_to_the_most_asked_for(left, right,
 @settings(deadline=None, max_examples=300)
 @given(st.text("abcd中文", min_size=1, max_size=64), st.text("abcd中文", max_size=90), st.integers(0, 90))
 def test_the_distance_of_classes_is_the_edit_distance_up_to_the_most_asked_for(left, right, most):
+    found = class_distance(codes(left), codes(right), most)
+    assert min(found, most + 1) == min(levenshtein(left, right), most + 1)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    LONG, st.lists(st.tuples(st.integers(0, 199), st.sampled_from(["", "b", "cc"])), max_size=30), st.integers(0, 40)
+)
+def test_the_distance_of_classes_of_longer_texts_is_the_edit_distance(left, edits, most):
+    right = list(left)
+    for place, replacement in edits:
+        right[place % len(right)] = replacement
+    right = "".join(right)
     found = class_distance(codes(left), codes(right), most)
     assert min(found, most + 1) == min(levenshtein(left, right), most + 1)
 

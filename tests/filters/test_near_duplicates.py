@@ -411,5 +411,15 @@ def test_huge_texts_and_their_copies_are_found():
     assert groups([text, text + " end", "other"]) == [0, 0, 2]
 
 
+def test_huge_texts_of_symbols_alone_are_compared_in_bounded_time():
+    """They count as short, having no letters; a table of edits would have a hundred thousand million cells."""
+    pick = random.Random(3)
+    symbols = [chr(0x1F300 + pick.randrange(200)) for _ in range(600_000)]
+    copy = ["★", *symbols[1:-1], "☆"]
+    other = [chr(0x2500 + pick.randrange(200)) for _ in range(600_000)]
+    found = similar_pairs(sketch_texts(pa.array(["".join(text) for text in (symbols, other, copy)])))
+    assert found.select(["left", "right"]).to_pylist() == [{"left": 0, "right": 2}]
+
+
 def test_no_sketches_give_no_pairs():
     assert similar_pairs(sketch_texts(pa.array([], pa.string()))).equals(SIMILAR_PAIRS.empty_table())

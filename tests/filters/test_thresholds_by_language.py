@@ -9,9 +9,12 @@ from pydantic import ValidationError
 
 from filters.calibration import CalibrationError, load_calibration
 from filters.decide import decide
+from filters.measure import measure
 from filters.settings import FilterSettings
+from sources.schema import make_pairs
 
 WORDS = 12
+GERMAN = "Die Fähre verlässt den Hafen um sieben und die Leute gehen mit ihren Rädern von Bord."
 
 
 def decided(settings, languages, measured=None, words=WORDS, length=500, kind="title_body", digits=0.0):
@@ -47,7 +50,7 @@ def test_a_language_that_the_corpus_left_open_is_the_measured_one():
 def test_null_switches_a_rule_off_for_a_language_and_a_number_on():
     settings = FilterSettings(min_words=13, by_language={"Jpan": {"min_words": None}})
     assert decided(settings, ["jpn_Jpan", "deu_Latn"]) == [None, "too_few_words"]
-    assert FilterSettings(by_language={"Jpan": {"min_words": 13}}).families() == {"text"}
+    assert FilterSettings(by_language={"Jpan": {"min_words": 13}}).families() == {"text", "language"}
 
 
 def test_a_value_at_a_threshold_by_language_is_kept_in_single_precision_too():
@@ -144,3 +147,28 @@ def test_a_calibration_that_cannot_be_read_is_an_error_with_its_name(tmp_path, c
 def test_a_missing_calibration_tells_which_come_with_pairmill():
     with pytest.raises(CalibrationError, match=r"Name a packaged one \(clean"):
         load_calibration("cleaner")
+
+
+def test_what_thresholds_by_language_look_at_is_measured_though_no_rule_asks_for_it():
+    one = FilterSettings(max_passage_digit_share="calibrated")
+    other = FilterSettings(by_language={"de": {"max_passage_digit_share": "calibrated"}})
+    number = FilterSettings(min_words=50, by_language={"de": {"min_words": 10}})
+    for settings in (one, other, number):
+        assert {"text", "language"} <= settings.families()
+    assert other.is_calibrated("max_passage_digit_share") and not number.is_calibrated("min_words")
+    batch, _ = make_pairs(query=["Fähre"], positive=[GERMAN], kind="title_body", source="t", document_id=["1"])
+    columns = batch["kind"], batch["query_lang"], batch["positive_lang"]
+    decisions = [decide(measure(batch, each), each, *columns).to_pylist() for each in (number, other)]
+    assert decisions == [[None], [None]]
+    alone = FilterSettings(min_words=50)
+    assert decide(measure(batch, alone), alone, *columns).to_pylist() == ["too_few_words"]
+
+
+def test_word_lists_that_no_rule_looks_at_are_refused():
+    lists = {"word_lists": ["listed.txt"]}
+    with pytest.raises(ValidationError, match=r"listed\.txt.*max_listed_words"):
+        FilterSettings(preset="gopher", junk=lists)
+    assert FilterSettings(preset="c-mtp", junk=lists).max_listed_words == 0
+    off = FilterSettings(preset="c-mtp", junk=lists, max_listed_words=None)  # said, so meant
+    assert FilterSettings.model_validate(off.model_dump(mode="json")) == off
+    assert FilterSettings(junk=lists, by_language={"de": {"max_listed_words": 1}}).overridden == {"max_listed_words"}

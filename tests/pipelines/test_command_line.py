@@ -94,7 +94,13 @@ def test_dedup_alone_drops_near_duplicates_unless_told_not_to(tmp_path):
         {"query": "What is a compass", "positive": "A needle that shows the north.", "link": "https://www.a.org/2"},
     ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    expected = {(): 2, ("--no-near",): 3, ("--url-field", "link", "--max-pairs-per-domain", "1", "--no-near"): 2}
+    off = ("--set", "near=null")
+    expected = {
+        (): 2,
+        ("--no-near",): 3,
+        off: 3,
+        ("--url-field", "link", "--max-pairs-per-domain", "1", "--no-near"): 2,
+    }
     for number, (options, kept) in enumerate(expected.items()):
         output = tmp_path / f"{number}.jsonl"
         result = pairmill("dedup", "--input", f"{tmp_path}/in.jsonl", "--output", str(output), *options)
@@ -105,6 +111,9 @@ def test_dedup_alone_drops_near_duplicates_unless_told_not_to(tmp_path):
     missing = pairmill("dedup", "--input", f"{tmp_path}/in.jsonl", "--output", "x.jsonl", "--max-pairs-per-domain", "1")
     assert missing.returncode == 2
     assert "--url-field" in missing.stderr
+    both = pairmill("dedup", "--input", "in.jsonl", "--output", "x.jsonl", *off, "--set", "near.queries=false")
+    assert both.returncode == 2
+    assert "near is set to None too" in both.stderr
 
 
 def test_mine_alone_writes_flagembedding_lines(tmp_path, tiny_model):

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from pipelines.errors import JobFailed, UserError
+from pipelines.evaluation_sets import read_evaluation_set
 from pipelines.jobs import decontaminate
 from pipelines.jobs.decontaminate import LEAKS, find_in_batch
 from pipelines.launcher import Event, run_recipe
-from pipelines.leak_index import LeakIndex, build_index
+from pipelines.leak_index import LeakIndex, build_index, index_fingerprint
 from pipelines.manifest import read_manifest
 from pipelines.recipe import DecontaminateSettings, EvaluationSet, load_recipe, parse_recipe
 from pipelines.run_folder import RunFolder
@@ -246,6 +247,7 @@ def test_a_path_that_names_nothing_is_an_error_with_set_and_path(tmp_path):
     recipe.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=r"'many'.*no-such-topics\.tsv"):
         run_here(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "extract").exists()  # told before any job runs
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,7 @@ def test_a_path_that_names_nothing_is_an_error_with_set_and_path(tmp_path):
         ("[{name: a, source: beir}]", "needs `paths`"),
         ("[{name: a, source: bier, paths: [x]}]", "did you mean `beir`"),
         ("[{name: a, queries: [x], query_fild: q}]", "did you mean `query_field`"),
+        ("[{name: a, source: beir, paths: [x], query_field: q}]", "`query_field` is for files that are read without"),
         (
             "[{name: a, source: beir, paths: [x], splitt: dev}]",
             "unknown setting `decontaminate.evaluation_sets.0.splitt`",
@@ -285,11 +288,31 @@ def test_a_set_without_texts_and_one_without_the_field_are_errors(tmp_path):
         build(tmp_path, queries=(str(tmp_path / "other.jsonl"),))
 
 
+@pytest.mark.parametrize("source", [{}, {"source": "jsonl"}])
+def test_a_file_that_is_cut_off_is_an_error_though_its_start_can_be_read(tmp_path, source):
+    file = tmp_path / "topics.jsonl.gz"
+    rows = b"".join(b'{"query": "question %d", "positive": "answer %d"}\n' % (n, n) for n in range(2000))
+    file.write_bytes(gzip.compress(rows)[:-40])
+    named = {"paths": [str(file)], **source} if source else {"queries": [str(file)]}
+    with pytest.raises(UserError, match=r"Evaluation set 'cut'.*topics\.jsonl\.gz is broken \(truncated_file"):
+        list(read_evaluation_set(EvaluationSet(name="cut", **named)))
+
+
 def test_a_set_of_which_much_cannot_be_read_fails_the_job(tmp_path):
     lines = [json.dumps({"text": f"question number {n}"}) for n in range(30)] + ["{broken"] * 20
     (tmp_path / "half.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(JobFailed, match="20 of 50 records of evaluation set 'set'"):
         build(tmp_path, queries=(str(tmp_path / "half.jsonl"),))
+
+
+def test_a_lower_limit_of_unreadable_records_is_looked_at_again():
+    files = [{"evaluation_set": "a", "path": "x"}]
+    sets = (EvaluationSet(name="a", queries=("x",)),)
+    keys = {
+        index_fingerprint(DecontaminateSettings(evaluation_sets=sets, max_unreadable_share=share), files)
+        for share in (0.05, 0.5)
+    }
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,20 @@ def test_a_text_is_sketched_as_its_smallest_hash_writes_it_whichever_shard_has_i
     assert results[0].bytes_of("b") == results[1].bytes_of("a")
 
 
+@pytest.mark.parametrize("way", ["one_process", "rounds"])
+def test_a_query_that_another_shard_has_as_a_positive_is_compared_where_only_queries_are(tmp_path, way):
+    choose = random.Random(9)
+    texts = list(families(choose, 20, 2))
+    rows = [(text, f"body {number}") for number, text in enumerate(texts)]
+    as_positives = [(f"title {number}", text) for number, text in enumerate(texts)]
+    alone = run_dedup(tmp_path / "alone", {"b": pairs(rows)}, near={"positives": False}).rows("pairs", "rejects")
+    beside = {"a": pairs(as_positives), "b": pairs(rows)}
+    found = run_dedup(tmp_path / "beside", beside, near={"positives": False}, components=way).rows("pairs", "rejects")
+    sizes = {row["query"]: row["query_cluster_size"] for row in found}
+    assert set(sizes.values()) == {1, 2}
+    assert {row["query"]: row["query_cluster_size"] for row in alone}.items() <= sizes.items()
+
+
 def test_the_better_pair_is_kept_or_the_smaller_id(tmp_path):
     rows = [
         ("A title of some length here", f"Body number {n} of another thing", f"d{n}", {"quality": q})

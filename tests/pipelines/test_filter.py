@@ -11,7 +11,8 @@ from filters.rules import CALIBRATABLE
 from filters.settings import FilterSettings
 from pipelines.explain_filter import explain, explanation_table
 from pipelines.filter_input import filter_settings, pairs_of_files, sample_pairs
-from pipelines.jobs.filter import measured_families
+from pipelines.job import Plan
+from pipelines.jobs.filter import _measuring_fingerprints, measured_families, plan
 from pipelines.launcher import run_recipe
 from pipelines.manifest import read_manifest
 from pipelines.recipe import load_recipe
@@ -114,6 +115,28 @@ def test_families_are_measured_when_a_rule_or_masking_needs_them():
     assert measured_families(FilterSettings(min_bitext_margin=1.06)) == {"text", "likeness", "pair"}
 
 
+def test_another_model_or_list_measures_its_own_family_again_and_no_other():
+    settings = FilterSettings(preset="c-mtp")
+    parts = {"language_model": "l", "word_order_model": "w", "lists": {}}
+
+    def keys(**changed):
+        return dict(_measuring_fingerprints(settings, Plan(parts | changed, []), "input"))
+
+    assert set(keys()) == {"text", "language", "web", "junk", "pair", "order"}
+    for name, family in (("language_model", "language"), ("word_order_model", "order"), ("lists", "junk")):
+        assert {file for file, key in keys(**{name: "other"}).items() if key != keys()[file]} == {family}
+    assert keys(calibration_sha256="other") == keys()
+
+
+def test_the_models_that_measure_are_part_of_the_plan(masked):
+    _, _, run = masked
+    recipe = load_recipe(str(run / "recipe.yaml"))
+    ordered = recipe.model_copy(update={"filter": FilterSettings(min_word_order=-1)})
+    found = [plan(each, RunFolder(str(run))).settings for each in (recipe, ordered)]
+    assert "word_order_model" not in found[0] and len(found[1]["word_order_model"]) == 64
+    assert len(found[0]["language_model"]) == 64
+
+
 def test_explaining_counts_each_rule_alone_and_in_order(tmp_path):
     files = write_pairs(tmp_path)
     settings = filter_settings({"min_query_characters": 5, "max_repeated_characters": 20, "min_letter_share": 0.5})
@@ -178,7 +201,11 @@ def test_the_command_calibrates_on_texts_without_queries(monkeypatch, capsys, tm
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--preset", "c-mpt"), "c-mtp"),
+        (("--preset", "c-mpt"), "`filter`: there is no preset 'c-mpt'; known are none, c-mtp"),
+        (
+            ("--preset", "gopher", "--set", 'junk.word_lists=["listed.txt"]'),
+            "`filter`: junk.word_lists names listed.txt",
+        ),
         (("--set", "max_digit_shar=0.5"), "did you mean `max_digit_share`"),
         (("--set", "by_language.klingonese.min_words=3"), "names no language"),
         (("--set", "calibration=no-such.json"), "There is no calibration at no-such.json"),
@@ -200,3 +227,54 @@ def test_without_output_the_command_says_what_to_name(monkeypatch, capsys, tmp_p
     code, _, errors = run_main(monkeypatch, capsys, "filter", "--input", f"{tmp_path}/*.jsonl")
     assert code == 2
     assert "--output" in errors and "--explain" in errors
+
+
+def test_a_missing_calibration_stops_the_job_though_no_pair_is_judged_by_it(monkeypatch, capsys, tmp_path):
+    write_pairs(tmp_path)
+    words = ("--output", str(tmp_path / "out.jsonl"), "--set", "calibration=no-such")
+    code, _, errors = run_main(monkeypatch, capsys, "filter", "--input", f"{tmp_path}/part-0.jsonl", *words)
+    assert code == 2
+    assert "There is no calibration at" in errors and "--calibrate" in errors
+
+
+def test_fields_that_hold_no_pair_are_named(monkeypatch, capsys, tmp_path):
+    write_pairs(tmp_path)
+    words = ("filter", "--explain", "--input", f"{tmp_path}/*.jsonl", "--positive-field", "body")
+    code, _, errors = run_main(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "--positive-field (now body)" in errors
+    one, output = f"{tmp_path}/part-0.jsonl", str(tmp_path / "out.jsonl")
+    code, text, _ = run_main(
+        monkeypatch, capsys, "filter", "--input", one, "--positive-field", "body", "--output", output
+    )
+    assert code == 0  # an empty corpus is none's mistake
+    assert "0 rows written" in text and "--positive-field (now body)" in text
+
+
+def test_rules_that_judge_no_pair_of_the_kind_are_told(monkeypatch, capsys, tmp_path):
+    write_pairs(tmp_path)
+    words = ("filter", "--explain", "--input", f"{tmp_path}/*.jsonl", "--preset", "gopher")
+    _, text, _ = run_main(monkeypatch, capsys, *words)
+    assert "No rule of these settings judges pairs of kind other" in text and "title_body" in text
+    _, text, _ = run_main(monkeypatch, capsys, *words, "--kind", "title_body")
+    assert "No rule of these settings" not in text
+    _, text, _ = run_main(monkeypatch, capsys, *words, "--json")
+    assert json.loads(text)["passed"] == 21
+
+
+def test_a_calibration_is_written_only_where_it_can_be_taken_from(monkeypatch, capsys, tmp_path):
+    write_pairs(tmp_path)
+    words = ("filter", "--calibrate", "--input", f"{tmp_path}/*.jsonl", "--output", "calibration")
+    code, _, errors = run_main(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "calibration.json" in errors
+
+
+def test_examples_show_the_measured_language_and_its_threshold(tmp_path):
+    files = write_pairs(tmp_path)
+    settings = filter_settings({"min_words": 1, "by_language": {"de": {"min_words": 200}}})
+    fields = {"query": "query", "positive": "positive", "kind": "title_body"}
+    found = explain(*sample_pairs(pairs_of_files(files, fields), 100), settings, 2)
+    (effect,) = found.effects
+    assert effect.alone == 3 and {example.language for example in effect.dropped} == {"deu_Latn"}
+    assert {example.threshold for example in effect.dropped} == {200}

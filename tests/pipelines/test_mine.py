@@ -7,8 +7,8 @@ from pipelines.embeddings import Embeddings
 from pipelines.jobs import mine
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.recipe import MineSettings
-from pipelines.shards import ShardWriter
-from sources.schema import PAIR, PASSAGE, make_pairs, text_ids
+from pipelines.shards import REJECTS, ShardWriter
+from sources.schema import PAIR, PASSAGE, REJECT, make_pairs, text_ids
 
 VECTORS = {"q1": [1.0, 0.0], "q2": [0.0, 1.0]}
 # (document, query, passage, vector): q1's positives are "one" and, of another document, "one too"; "one b" shares the
@@ -32,13 +32,25 @@ class FixedEmbeddings(Embeddings):
         return np.array([VECTORS[text] for text in texts.to_pylist()], np.float16)
 
 
+def rejected(rows):
+    """A REJECT batch of (query, positive, reason) rows, each text in a cluster of its own."""
+    texts = [[row[side] for row in rows] for side in (0, 1)]
+    batch, _ = make_pairs(query=texts[0], positive=texts[1], kind="title_body", source="s", document_id="d")
+    for name, side in (("query_cluster_id", texts[0]), ("positive_cluster_id", texts[1])):
+        place = PAIR.get_field_index(name)
+        batch = batch.set_column(place, PAIR.field(place), dedup_key(pa.array(side, pa.string())))
+    reasons = pa.array([row[2] for row in rows], pa.string())
+    return pa.RecordBatch.from_arrays([*batch.columns, reasons], schema=REJECT)
+
+
 @pytest.fixture
 def mined(tmp_path):
     return miner(tmp_path, queries={}, passages={})
 
 
-def miner(tmp_path, *, queries, passages):
-    """Mines for the queries ASKED; `queries` and `passages` map texts to those whose cluster they are in."""
+def miner(tmp_path, *, queries, passages, dropped=()):
+    """Mines for the queries ASKED; `queries` and `passages` map texts to those whose cluster they are in; `dropped` are
+    (query, positive, reason) of the pairs that dedup dropped."""
     pairs, _ = make_pairs(
         query=[row[1] for row in ROWS],
         positive=[row[2] for row in ROWS],
@@ -57,7 +69,11 @@ def miner(tmp_path, *, queries, passages):
     with ShardWriter(str(tmp_path), PASSAGES, "a", PASSAGE) as writer:
         writer.write(pa.RecordBatch.from_arrays(columns, schema=PASSAGE))
     np.save(tmp_path / "a.npy", np.array([row[3] for row in ROWS], np.float32))
-    members = mine.MemberFiles((f"{tmp_path}/passages/a.parquet",), (f"{tmp_path}/pairs/a.parquet",), "kind", ())
+    with ShardWriter(str(tmp_path), REJECTS, "a", REJECT) as writer:
+        writer.write(rejected(dropped))
+    paths = [tuple(f"{tmp_path}/{role}/a.parquet" for role in roles) for roles in ([PASSAGES], ["pairs"])]
+    rejects = (f"{tmp_path}/{REJECTS}/a.parquet",) if dropped else ()
+    members = mine.MemberFiles(*paths, "kind", (), rejects)
     files = mine.CorpusFiles(members, FixedEmbeddings(None), (f"{tmp_path}/a.npy",))
 
     def run(**select):
@@ -84,6 +100,14 @@ def test_a_negative_is_in_no_cluster_of_a_positive_nor_of_a_passage_that_says_wh
         sorted(rows) for rows in mined(negatives=20, max_share_of_positive=None)[0]["negative_rows"].to_pylist()
     )
     assert q1 == [2, 3, 8]
+    assert q2 == [0, 1, 4, 5, 6, 7]
+
+
+def test_a_positive_of_a_pair_that_a_cap_dropped_is_no_negative(tmp_path):
+    dropped = [("q1", "three", "query_cap"), ("q2", "four", "duplicate_pair"), ("q2", "three", "positive_cap")]
+    batch, _, _ = miner(tmp_path, queries={}, passages={}, dropped=dropped)(negatives=20, max_share_of_positive=None)
+    q1, q2, _ = (sorted(rows) for rows in batch["negative_rows"].to_pylist())
+    assert q1 == [2, 4, 8]
     assert q2 == [0, 1, 4, 5, 6, 7]
 
 

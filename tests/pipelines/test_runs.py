@@ -300,3 +300,10 @@ def test_a_source_without_its_file_is_the_users_mistake(tiny_recipe, tmp_path):
     recipe.write_text(recipe.read_text().replace("*.jsonl", "*.json"))
     with pytest.raises((UserError, ValueError), match=r"\.json"):
         run_here(recipe, tmp_path / "run")
+
+
+def test_a_folder_of_evaluation_data_that_lacks_is_told_before_any_job_runs(tiny_recipe, tmp_path):
+    recipe = tiny_recipe(evaluate={"data": [str(tmp_path / "beir" / "no-such-set")]})
+    with pytest.raises(UserError, match=r"evaluate\.data names .*no-such-set"):
+        run_here(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "extract").exists()

@@ -3,13 +3,17 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from pipelines.embeddings import Embeddings
 from pipelines.jobs import score
-from pipelines.jobs.score import Judge, decide, last_pool_id, measure_relevance, thresholds
-from pipelines.recipe import PoolSettings, ScoreSettings
-from pipelines.shards import ShardWriter
+from pipelines.jobs.score import Judge, PoolFiles, decide, last_pool_id, measure_relevance, thresholds
+from pipelines.launcher import run_recipe
+from pipelines.recipe import PoolSettings, ScoreSettings, load_recipe
+from pipelines.run_folder import RunFolder
+from pipelines.shards import ShardWriter, read_batches
 from sources.schema import PASSAGE, make_pairs, text_ids
+from trainer.embedding_store import text_keys
 from trainer.encoder import EncoderSettings
 from trainer.relevance import bitext_margins
 
@@ -47,7 +51,16 @@ def settings(**changes):
     return ScoreSettings(encoder=EncoderSettings(model="m"), **changes)
 
 
-def measured(chosen, batch=None, pool=()):
+def write_pool_files(folder, *groups):
+    """The pool as files of one group of texts each."""
+    for number, texts in enumerate(groups):
+        np.save(folder / f"vectors-{number}.npy", vectors_of(pa.array(texts)))
+        np.save(folder / f"keys-{number}.npy", text_keys(pa.array(texts)))
+    names = range(len(groups))
+    return PoolFiles(tuple(f"{folder}/vectors-{n}.npy" for n in names), tuple(f"{folder}/keys-{n}.npy" for n in names))
+
+
+def measured(chosen, batch=None, pool=None):
     judge = Judge(chosen, FixedEmbeddings(None), pool)
     return measure_relevance(judge, NoProgress(), pairs() if batch is None else batch)
 
@@ -69,14 +82,55 @@ def test_a_threshold_of_the_source_goes_before_that_of_the_language():
 
 
 def test_pairs_behind_too_many_random_passages_are_dropped(tmp_path):
-    pool = vectors_of(pa.array(["x", "y", "z", "p2"]))
-    path = str(tmp_path / "pool.npy")
-    np.save(path, pool)
+    pool = write_pool_files(tmp_path, ["x", "y"], ["z", "p2"])
     chosen = settings(threshold=-1, pool=PoolSettings(passages=4, keep=2))
-    found = measured(chosen, pool=(path,))
+    found = measured(chosen, pool=pool)
     # q0: x is nearer than p0; q1: y and z are nearer than p1; q2: y and z are nearer than p2, by a hair
     assert found["pool_rank"].to_pylist() == [1, 2, 2]
     assert decide(pairs(), found, chosen).to_pylist() == [None, "low_pool_rank", "low_pool_rank"]
+
+
+def test_a_passage_of_the_pool_does_not_rank_above_itself(tmp_path):
+    pool = write_pool_files(tmp_path, ["z", "p1"], ["p0"])
+    asked = []
+
+    class OtherLastBits(FixedEmbeddings):
+        """An encoder whose vectors depend on the texts beside them, in the last bits."""
+
+        def embed(self, settings, role, texts, on_batch):
+            asked.extend(texts.to_pylist())
+            return (vectors_of(texts) * np.float16(0.999)).astype(np.float16)
+
+    chosen = settings(threshold=-1, pool=PoolSettings(passages=3, keep=1))
+    found = measure_relevance(Judge(chosen, OtherLastBits(None), pool), NoProgress(), pairs())
+    # q0: p0 itself is nearest; q1: z is nearer than p1; q2: z and p1 are nearer than p2
+    assert found["pool_rank"].to_pylist() == [0, 1, 2]
+    assert asked == ["q0", "q1", "q2", "p2"]
+
+
+def test_a_run_ranks_its_pairs_among_its_own_passages(tmp_path, tiny_recipe):
+    encoder = yaml.safe_load(tiny_recipe().read_text())["score"]["encoder"]
+    chosen = {"encoder": encoder, "threshold": -1, "pool": {"passages": 20, "keep": 1000}}
+    later = {
+        "filter": None,
+        "mine": None,
+        "pack": None,
+        "train": None,
+        "evaluate": None,
+        "runner": {"mode": "in_memory"},
+    }
+    run = RunFolder(str(tmp_path / "run"))
+    recipe = load_recipe(str(tiny_recipe(score=chosen, **later)))
+    manifest = run_recipe(recipe, run, lambda event: None, ("extract", "dedup", "score"))[-1]
+    assert manifest.details["pool_passages"] == 20
+    assert [sum(file.rows for file in manifest.files_of(role)) for role in ("pool", "pool_keys")] == [20, 20]
+    ranks = [
+        row["scores"]["pool_rank"]
+        for file in manifest.files_of("pairs")
+        for batch in read_batches(f"{run.job('score')}/{file.path}")
+        for row in batch.to_pylist()
+    ]
+    assert 0 <= min(ranks) <= max(ranks) <= 20
 
 
 def test_the_margin_is_measured_of_translations_of_one_direction():

@@ -1,5 +1,7 @@
+import fcntl
 import json
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from sources.schema import text_id
 from trainer import embedding_store
-from trainer.embedding_store import EmbeddingStore, EmbeddingStoreError, embed, text_keys
+from trainer.embedding_store import EmbeddingStore, EmbeddingStoreError, embed, encode_rounded, text_keys
 
 DIMENSION = 8
 MODEL = {"model": "abc", "prompt": ""}
@@ -111,6 +113,35 @@ def test_the_least_recently_used_segments_go_first(tmp_path):
     assert {segment.name for segment in space.segments()} == {names[0], names[2]}
 
 
+def test_a_store_that_another_job_uses_is_not_tidied(tmp_path):
+    store = EmbeddingStore(tmp_path, max_bytes=0)
+    space = store.space(MODEL, DIMENSION)
+    space.add(text_keys(pa.array(["a"])), expected(["a"]))
+    with (tmp_path / "in_use.lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        store.begin_use(tidy=True)
+        assert len(space.segments()) == 1
+    store.begin_use(tidy=True)  # the other one ended; this process has it already
+    assert space.segments() == []
+    with (tmp_path / "in_use.lock").open("ab") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_segment_that_goes_while_segments_are_listed_is_none(space, monkeypatch):
+    for text in "ab":
+        space.add(text_keys(pa.array([text])), expected([text]))
+    first, second = space.segments()
+    read = Path.read_bytes
+
+    def delete_first(path):
+        first.delete()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", delete_first)
+    assert [segment.name for segment in space.segments()] == [second.name]
+    assert first.last_used == 0
+
+
 def test_a_segment_without_a_record_does_not_exist(space):
     space.add(text_keys(pa.array(["a"])), expected(["a"]))
     space.segments()[0].record.unlink()
@@ -142,6 +173,8 @@ def test_a_pickled_file_in_place_of_vectors_is_refused(space):
 def test_a_vector_beyond_float16_is_an_error_that_names_the_remedy(space):
     with pytest.raises(ValueError, match="normalise"):
         embed(CountingEncoder(scale=1e9), "passage", pa.array(["a"]), space.reader(), space)
+    with pytest.raises(ValueError, match="normalise"):
+        encode_rounded(CountingEncoder(scale=1e9), "passage", pa.array(["a"]))
 
 
 def _write_some(arguments):
