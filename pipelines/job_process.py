@@ -7,6 +7,7 @@ the workers it started, so that a run killed with -9 leaves no second writer beh
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from pipelines.run_folder import RunFolder
 def main(arguments: list[str]) -> int:
     recipe_file, run_url, name = arguments
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _allow_open_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     run = RunFolder(run_url)
     try:
@@ -60,6 +62,12 @@ def execute(recipe_file: str, run: RunFolder, name: str) -> None:
         remove_stale_files(job.folder, manifest, outcome.parts)
     write_manifest(job.folder, manifest)
     progress.clear(job.folder)
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this user have: dedup maps a file a shard, and shells often allow only 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end_with_parent() -> None:

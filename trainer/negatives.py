@@ -17,7 +17,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _QUERIES_AT_ONCE: Final = 16_384
-DRAWS_A_NEGATIVE: Final = 20  # lots drawn for each random negative, as some fall on excluded rows
+DRAWS_A_NEGATIVE: Final = 20  # lots drawn at once for each random negative, as some fall on excluded rows
+RANDOM_RANK: Final = -1
 
 # In the order they are asked: the first that applies is the one that is counted.
 REASONS: Final = {
@@ -58,6 +59,9 @@ class NegativeSettings(BaseModel):
         0.05, gt=0, description="of softmax sampling: cosines this far apart have odds of e to 1 (ours)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="of sampling and of random negatives")
+    fill_with_random: bool = Field(
+        False, description="queries with too few are filled up with random passages, marked by rank -1; after `fewest`"
+    )
     fewest: int = Field(1, ge=0, description="a query that would get fewer gets none: it is never padded in silence")
 
     @model_validator(mode="after")
@@ -77,7 +81,7 @@ class Selection:
     offsets: npt.NDArray[np.int64]  # [Q + 1]
     rows: npt.NDArray[np.int64]  # [total]
     scores: npt.NDArray[np.float32]  # [total]
-    ranks: npt.NDArray[np.int32]  # [total], from 0, excluded rows not counted
+    ranks: npt.NDArray[np.int32]  # [total], from 0, excluded rows not counted; -1: drawn at random
     dropped: dict[str, int]  # candidates by reason; with the chosen ones they are all the candidates there were
 
     @property
@@ -239,36 +243,60 @@ def _drawn(allowed: npt.NDArray[np.bool_], ranking: _Ranking, settings: Negative
     return chosen & allowed
 
 
-def random_negatives(
-    query_ids: pa.Array | npt.NDArray[Any],
-    wanted: npt.NDArray[np.int64],
-    corpus_rows: int,
+def fill_with_random(
+    selection: Selection,
+    queries: npt.NDArray[Any],
+    corpus: npt.NDArray[Any],
     excluded: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    seed: int,
-) -> list[npt.NDArray[np.int64]]:
-    """For each query up to `wanted` [Q] distinct random rows of the corpus that are not among its excluded ones.
+    settings: NegativeSettings,
+    query_ids: pa.Array | npt.NDArray[Any],
+) -> Selection:
+    """The selection with random rows of the corpus behind the negatives of queries that got too few.
 
-    `excluded` is (offsets [Q + 1], rows): its positives, and the negatives it has already. The rows follow from the
-    query's id and the seed alone. Fewer come where the corpus holds fewer, or nearly all of it is excluded.
+    queries [Q, D] and corpus [N, D] are the vectors that the random rows are scored by; `excluded` is (offsets [Q + 1], rows).
+    The rows follow from the query's id and the seed alone; they are none of the excluded ones or of its own negatives.
+    Fewer than asked for come only where the corpus holds no more.
     """
     keys = _query_keys(query_ids)
-    offsets, forbidden = excluded
-    found = []
-    for query, count in enumerate(wanted.tolist()):
-        taken = set(forbidden[offsets[query] : offsets[query + 1]].tolist())
-        rows: list[int] = []
-        draws = _mixed(
-            _mixed(keys[query : query + 1] ^ _mixed(np.array([seed + 1], np.uint64)))
-            + np.arange(DRAWS_A_NEGATIVE * count, dtype=np.uint64)
-        )
-        for row in (draws % np.uint64(max(1, corpus_rows))).tolist() if corpus_rows else ():
-            if len(rows) == count:
-                break
-            if row not in taken:
-                taken.add(row)
-                rows.append(row)
-        found.append(np.array(rows, np.int64))
-    return found
+    seed = _mixed(np.array([settings.seed + 1], np.uint64))
+    rows, scores, ranks = [], [], []
+    for query, count in enumerate(selection.counts.tolist()):
+        own = slice(int(selection.offsets[query]), int(selection.offsets[query + 1]))
+        forbidden = excluded[1][excluded[0][query] : excluded[0][query + 1]]
+        taken = np.union1d(forbidden, selection.rows[own])
+        drawn = _random_rows(_mixed(keys[query : query + 1] ^ seed), settings.negatives - count, len(corpus), taken)
+        vectors = np.asarray(corpus[drawn], np.float32)
+        rows.append(np.concatenate([selection.rows[own], drawn]))
+        scores.append(np.concatenate([selection.scores[own], vectors @ np.asarray(queries[query], np.float32)]))
+        ranks.append(np.concatenate([selection.ranks[own], np.full(len(drawn), RANDOM_RANK, np.int32)]))
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in rows], dtype=np.int64)])
+    return Selection(
+        offsets,
+        np.concatenate([np.empty(0, np.int64), *rows]),
+        np.concatenate([np.empty(0, np.float32), *scores]),
+        np.concatenate([np.empty(0, np.int32), *ranks]),
+        selection.dropped,
+    )
+
+
+def _random_rows(
+    key: npt.NDArray[np.uint64], count: int, corpus_rows: int, taken: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Up to `count` distinct rows below corpus_rows that are not `taken` (sorted), in the order they are drawn."""
+    free = corpus_rows - len(taken)
+    if free <= DRAWS_A_NEGATIVE * count:  # few are left: the hash orders them
+        rows = np.setdiff1d(np.arange(corpus_rows), taken)
+        return rows[np.argsort(_mixed(key + rows.astype(np.uint64)), kind="stable")[:count]]
+    draws = np.empty(0, np.int64)
+    number = 0
+    while len(draws) < count:
+        step = np.arange(number, number + DRAWS_A_NEGATIVE * count, dtype=np.uint64)
+        lots = (_mixed(key + step) % np.uint64(corpus_rows)).astype(np.int64)
+        joined = np.concatenate([draws, lots[~np.isin(lots, taken)]])
+        _, first = np.unique(joined, return_index=True)
+        draws = joined[np.sort(first)]
+        number += len(step)
+    return draws[:count]
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -7,7 +7,7 @@ A negative is never a passage of a document that one of the query's positives oc
 count), nor one of a positive's cluster of near-duplicates (dedup; positives of pairs that only its caps dropped count too), nor of the cluster of a passage that says the same as the
 query itself (equal once folded: filters.duplicates).
 Writes the role `mined`, row by row beside the pair shard of the same name: positive_row, positive_score, negative_rows,
-negative_scores, negative_ranks. Rows are row numbers in dedup's passage shards, in shard order.
+negative_scores, negative_ranks (-1: drawn at random). Rows are row numbers in dedup's passage shards, in shard order.
 """
 
 from collections import Counter
@@ -401,7 +401,7 @@ def _select(
 ) -> Iterator[tuple[np.ndarray[Any, Any], "Selection"]]:
     """Search and choose, in blocks of queries: (query numbers, their negatives). A query is searched as deep as its own
     exclusions ask for, and a block holds as many queries as CANDIDATES_AT_ONCE allows at its depth."""
-    from trainer.negatives import select_negatives
+    from trainer.negatives import fill_with_random, select_negatives
     from trainer.search import exact_top_k
 
     offsets, numbers = excluded
@@ -417,10 +417,11 @@ def _select(
         counts = widths[block]
         flat = np.repeat(offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         forbidden = (np.concatenate([[0], np.cumsum(counts)]), numbers[flat])
-        yield (
-            block,
-            select_negatives(found, scores, positive_scores[block], forbidden, settings, query_ids=query_ids[block]),
-        )
+        ids = query_ids[block]
+        selection = select_negatives(found, scores, positive_scores[block], forbidden, settings, query_ids=ids)
+        if settings.fill_with_random:
+            selection = fill_with_random(selection, queries[block], candidates, forbidden, settings, ids)
+        yield block, selection
         start += size
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.negatives import NegativeSettings, random_negatives, select_negatives
+from trainer.negatives import RANDOM_RANK, NegativeSettings, fill_with_random, select_negatives
 
 NONE_EXCLUDED = pa.array([[]], pa.list_(pa.int64()))
 
@@ -164,19 +164,47 @@ def test_a_query_that_would_get_too_few_gets_none():
         NegativeSettings(negatives=2, fewest=3)
 
 
-def test_random_negatives_are_distinct_allowed_and_follow_the_query():
+def test_queries_with_too_few_are_filled_with_distinct_random_rows_that_are_marked():
+    rng = np.random.default_rng(0)
+    corpus, queries = rng.standard_normal((200, 4)).astype(np.float32), rng.standard_normal((3, 4)).astype(np.float32)
     excluded = (np.array([0, 2, 2, 5]), np.array([0, 1, 2, 3, 4]))
-    ids = np.array([7, 8, 9])
-    found = random_negatives(ids, np.array([2, 3, 4]), 6, excluded, seed=0)
-    assert [len(rows) for rows in found] == [2, 3, 3]  # of six rows, three are not for the last
-    assert set(found[2]) == {0, 1, 5}
-    for query, rows in enumerate(found):
-        forbidden = excluded[1][excluded[0][query] : excluded[0][query + 1]]
-        assert len(set(rows)) == len(rows) and not set(rows) & set(forbidden)
-    turned = random_negatives(ids[::-1], np.array([4, 3, 2]), 6, (np.zeros(4, np.int64), excluded[1]), seed=0)
-    same = random_negatives(ids[1:2], np.array([3]), 6, (np.zeros(2, np.int64), excluded[1]), seed=0)
-    assert turned[1].tolist() == same[0].tolist()
-    assert random_negatives(ids[:1], np.array([3]), 0, (np.zeros(2, np.int64), excluded[1]), 0)[0].size == 0
+    chosen = NegativeSettings(rank_window=(0, 9), max_share_of_positive=None, max_score=0.5, negatives=4, fewest=0)
+    rows = np.array([[9, 8, 7], [6, 5, 4], [9, 8, 7]])
+    scores = np.array([[0.4, 0.3, 0.2], [0.9, 0.4, 0.3], [0.9, 0.8, 0.7]], np.float32)
+    ids = np.array([70, 80, 90])
+    found = select_negatives(rows, scores, np.ones(3, np.float32), excluded, chosen, query_ids=ids)
+    assert found.counts.tolist() == [3, 2, 0]
+    filled = fill_with_random(found, queries, corpus, excluded, chosen, ids)
+    assert filled.counts.tolist() == [4, 4, 4]
+    for query, kept in enumerate([[9, 8, 7], [5, 4], []]):
+        own = slice(filled.offsets[query], filled.offsets[query + 1])
+        assert filled.rows[own][: len(kept)].tolist() == kept
+        assert filled.ranks[own][len(kept) :].tolist() == [RANDOM_RANK] * (4 - len(kept))
+        assert len(set(filled.rows[own])) == 4
+        assert not set(filled.rows[own]) & set(excluded[1][excluded[0][query] : excluded[0][query + 1]])
+        drawn = filled.rows[own][len(kept) :]
+        np.testing.assert_allclose(filled.scores[own][len(kept) :], corpus[drawn] @ queries[query], rtol=1e-5)
+    alone = select_negatives(
+        rows[1:2], scores[1:2], np.ones(1, np.float32), ([0, 0], np.empty(0, np.int64)), chosen, query_ids=ids[1:2]
+    )
+    again = fill_with_random(alone, queries[1:2], corpus, (np.array([0, 0]), np.empty(0, np.int64)), chosen, ids[1:2])
+    assert again.rows.tolist() == filled.rows[4:8].tolist()
+
+
+def test_a_small_corpus_gives_all_it_has():
+    nothing = (np.array([0, 2]), np.array([0, 1]))
+    chosen = NegativeSettings(rank_window=(0, 9), negatives=7, fewest=0)
+    none = select_negatives(
+        np.array([[-1]]),
+        np.array([[-np.inf]], np.float32),
+        np.ones(1, np.float32),
+        nothing,
+        chosen,
+        query_ids=np.array([1]),
+    )
+    corpus = np.eye(5, dtype=np.float32)
+    filled = fill_with_random(none, corpus[:1], corpus, nothing, chosen, np.array([1]))
+    assert sorted(filled.rows) == [2, 3, 4]
 
 
 def plain_python(rows, scores, positive_scores, excluded, chosen):
