@@ -21,7 +21,7 @@ REASONS: Final = {
     "duplicate_pair": "the same query and positive as a pair that was kept or dropped before",
     "near_duplicate_pair": "nearly the same query and nearly the same positive as a pair that was kept",
     "leaks_held_out": "a training pair with a text of a held-out document, or nearly one",
-    "query_cap": "more than max_pairs_per_query pairs of this query or near-duplicates, kind and language",
+    "query_cap": "more than max_pairs_per_query pairs of this query, kind and language",
     "positive_cap": "more than max_pairs_per_positive pairs of this positive or near-duplicates, kind and language",
     "document_cap": "more than max_pairs_per_document pairs of this document",
     "domain_cap": "more than max_pairs_per_domain pairs of this host",
@@ -252,9 +252,9 @@ def _exact_pairs(rows: pa.RecordBatch) -> pa.Array:
     return combined_keys(*_in_order(rows["query_key"], rows["positive_key"], symmetric), rows["key"])
 
 
-def drop_leaks_and_cap(table: pa.RecordBatch, side: str, cap: int) -> Decision:
+def drop_leaks_and_cap(table: pa.RecordBatch, side: str, cap: int, counted: str) -> Decision:
     """Drop training rows of a cluster or with a text that a held-out row has, then all but the first `cap` rows of each
-    cluster, kind and language."""
+    text or cluster (what is `counted`), kind and language."""
     row_is = table["row_is"].to_numpy()
     rows = table.filter(pa.array(row_is == PAIR_ROW))
     leaks = np.zeros(rows.num_rows, bool)
@@ -264,7 +264,7 @@ def drop_leaks_and_cap(table: pa.RecordBatch, side: str, cap: int) -> Decision:
         leaks = in_any_group(rows["key"], clusters) | in_any_group(rows[f"{side}_key"], texts)
         leaks &= ~rows["held_out"].to_numpy(zero_copy_only=False)
     leaking = _all_verdicts(rows, leaks_held_out=leaks)
-    groups = combined_keys(rows["key"], rows[f"{side}_group"])
+    groups = combined_keys(rows[f"{side}_key"] if counted == "text" else rows["key"], rows[f"{side}_group"])
     kept, over = _cap(rows.filter(pa.array(~leaks)), groups.filter(pa.array(~leaks)), cap, f"{side}_cap")
     return kept, pa.concat_batches([leaking, over])
 

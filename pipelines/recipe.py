@@ -185,10 +185,18 @@ class DedupSettings(_Settings):
         "ties go to the smaller pair_id",
     )
     max_pairs_per_query: int = Field(
-        1, ge=1, description="pairs kept of a cluster of queries, per kind and language of the positive"
+        1, ge=1, description="pairs kept of one query, per kind and language of the positive"
     )
     max_pairs_per_positive: int = Field(
-        1, ge=1, description="pairs kept of a cluster of positives, per kind and language of the query"
+        1, ge=1, description="pairs kept of one positive and its near-duplicates, per kind and language of the query"
+    )
+    query_cap_counts: Literal["text", "cluster"] = Field(
+        "text",
+        description="what max_pairs_per_query counts: equal queries, or near-duplicates as one; titles such as 'Geography of "
+        "Alabama' and 'Geography of Alaska' are near-duplicates and ask for different passages",
+    )
+    positive_cap_counts: Literal["text", "cluster"] = Field(
+        "cluster", description="what max_pairs_per_positive counts: equal positives, or near-duplicates as one"
     )
     max_pairs_per_document: int | None = Field(None, ge=1, description="pairs kept of a document; null: all")
     max_pairs_per_domain: int | None = Field(

@@ -180,11 +180,14 @@ def _build(steps: _Steps, pipeline: Any) -> None:
     )
     distinct = signed.rows | exchange("pair") | decide("distinct pairs", pair_signatures.drop_duplicate_pairs)
     verdicts, rows = [distinct.verdicts], distinct.kept
-    for side, cap in (("query", settings.max_pairs_per_query), ("positive", settings.max_pairs_per_positive)):
+    for side, cap, counted in (
+        ("query", settings.max_pairs_per_query, settings.query_cap_counts),
+        ("positive", settings.max_pairs_per_positive, settings.positive_cap_counts),
+    ):
         decided = (
             (keyed(f"{side}_cluster", rows), signed[side])
             | exchange(side)
-            | decide(f"cap {side}", pair_signatures.drop_leaks_and_cap, side, cap)
+            | decide(f"cap {side}", pair_signatures.drop_leaks_and_cap, side, cap, counted)
         )
         verdicts, rows = [*verdicts, decided.verdicts], decided.kept
     coarse = {"document": settings.max_pairs_per_document, "domain": settings.max_pairs_per_domain}

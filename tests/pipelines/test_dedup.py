@@ -89,7 +89,8 @@ def expected_rows(batch, family, settings, seed):
             if not row["held"] and (row[side] in held_clusters or row[name] in held_texts):
                 reasons[row["row"]] = "leaks_held_out"
                 continue
-            group = (row[side], row["kind"], row[other], row["held"])
+            by_text = settings.get(f"{name}_cap_counts", "text" if name == "query" else "cluster") == "text"
+            group = (row[name] if by_text else row[side], row["kind"], row[other], row["held"])
             count[group] += 1
             if count[group] > settings[f"max_pairs_per_{name}"]:
                 reasons[row["row"]] = f"{name}_cap"
@@ -119,11 +120,17 @@ RULES = [
     {"max_pairs_per_query": 3, "max_pairs_per_positive": 2, "keep": "first", "max_pairs_per_domain": 20},
     {"max_pairs_per_query": 4, "max_pairs_per_positive": 4, "max_pairs_per_document": 2, "max_pairs_per_domain": 9},
     {"max_pairs_per_query": 9, "max_pairs_per_positive": 9, "held_out_share": 0.06},
+    {
+        "max_pairs_per_query": 2,
+        "max_pairs_per_positive": 2,
+        "query_cap_counts": "cluster",
+        "positive_cap_counts": "text",
+    },
 ]
 
 
 @pytest.mark.parametrize("near", [True, False])
-@pytest.mark.parametrize(("rules", "seed"), list(zip(RULES, range(4), strict=True)))
+@pytest.mark.parametrize(("rules", "seed"), list(zip(RULES, range(len(RULES)), strict=True)))
 def test_rows_are_dropped_as_a_plain_reading_of_the_rules_says(tmp_path, rules, near, seed):
     rows, family = planted(seed)
     batch = pairs(rows)
@@ -227,7 +234,8 @@ def test_long_chains_of_similar_texts_are_one_cluster_by_rounds_too(tmp_path):
             chain.append("".join(text))
     batch = pairs([(each, f"{sentence(choose)} {n}", "d") for n, each in enumerate(chain)])
     for way in ("one_process", "rounds"):
-        done = run_dedup(tmp_path / way, {"a": batch}, components=way, near={"positives": False})
+        near = {"positives": False}
+        done = run_dedup(tmp_path / way, {"a": batch}, components=way, near=near, query_cap_counts="cluster")
         assert {row["query_cluster_size"] for row in done.rows("pairs", "rejects")} == {len(chain)}
         assert len(done.rows("pairs")) == 1
 
