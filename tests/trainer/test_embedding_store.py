@@ -1,6 +1,7 @@
 import fcntl
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,17 +178,22 @@ def test_a_vector_beyond_float16_is_an_error_that_names_the_remedy(space):
         encode_rounded(CountingEncoder(scale=1e9), "passage", pa.array(["a"]))
 
 
-def _write_some(arguments):
-    folder, first = arguments
-    space = EmbeddingStore(folder).space(MODEL, DIMENSION)
-    for start in range(first, first + 20, 5):
-        texts = [f"text {number}" for number in range(start, start + 10)]
-        space.add(text_keys(pa.array(texts)), expected(texts))
+WRITE_SOME = """
+import sys
+import numpy as np
+import pyarrow as pa
+from trainer.embedding_store import EmbeddingStore, text_keys
+space = EmbeddingStore(sys.argv[1]).space({"model": "abc", "prompt": ""}, 8)
+for start in range(int(sys.argv[2]), int(sys.argv[2]) + 20, 5):
+    texts = pa.array([f"text {number}" for number in range(start, start + 10)])
+    space.add(text_keys(texts), np.full((10, 8), 0.5, np.float16))
+"""
 
 
 def test_several_processes_may_write_at_once(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.map(_write_some, [(tmp_path, 0), (tmp_path, 10), (tmp_path, 0)])
+    commands = [[sys.executable, "-c", WRITE_SOME, str(tmp_path), first] for first in ("0", "10", "0")]
+    writers = [subprocess.Popen(command) for command in commands]
+    assert [writer.wait(timeout=100) for writer in writers] == [0, 0, 0]
     store = EmbeddingStore(tmp_path)
     texts = [f"text {number}" for number in range(35)]
     _, found = store.space(MODEL, DIMENSION).reader().lookup(text_keys(pa.array(texts)))
