@@ -450,7 +450,7 @@ def dedup(
     keep: Annotated[
         str, typer.Option(help="which of several is kept: quality (best scores.quality), or first (smallest pair_id)")
     ] = "quality",
-    max_pairs_per_query: Annotated[int, typer.Option(min=1, help="of one query or near-duplicates of it")] = 1,
+    max_pairs_per_query: Annotated[int, typer.Option(min=1, help="of one query")] = 1,
     max_pairs_per_positive: Annotated[int, typer.Option(min=1, help="of one positive or near-duplicates of it")] = 1,
     max_pairs_per_document: Annotated[int | None, typer.Option(min=1, help="needs --document-field")] = None,
     max_pairs_per_domain: Annotated[int | None, typer.Option(min=1, help="by the host of --url-field")] = None,
