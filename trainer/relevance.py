@@ -12,19 +12,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from trainer.search import (
-    available_cores,
-    corpus_blocks,
-    error_bound,
-    exact_top_k,
-    in_threads,
-    inner_product,
-    norms_of,
-)
+from trainer.inner_products import UNDERFLOW, available_cores, error_bound, in_threads, widened
+from trainer.search import exact_top_k
+from trainer.search_blocks import corpus_blocks
+from trainer.top_k_loops import count_better, fill_products
 
 Floats = npt.NDArray[np.float32]
 QUERY_BLOCK: Final = 1024
@@ -54,18 +48,25 @@ def ranks_in_pool(
     if queries.shape != positives.shape or queries.ndim != 2:
         raise ValueError(f"queries {queries.shape} and positives {positives.shape} must be [n, D], one row a pair.")
     ranks = np.zeros(len(queries), np.int32)
-    errors = error_bound(queries.shape[1]) * norms_of(queries, "query", 0)
+    errors = np.empty(len(queries), np.float64)
     own = np.empty(len(queries), np.float32)
     for start in range(0, len(queries), QUERY_BLOCK):
         part = slice(start, start + QUERY_BLOCK)
-        own[part] = _own_scores(_contiguous(queries[part]), _contiguous(positives[part]))
+        vectors, norms = widened(queries[part], "query", start)
+        errors[part] = error_bound(queries.shape[1]) * norms
+        itself = np.arange(len(vectors))[:, None]
+        fill_products(vectors, widened(positives[part], "positive", start)[0], itself, own[part, None])
+    room = np.empty(min(len(queries), QUERY_BLOCK) * POOL_BLOCK, np.float32)  # fresh pages cost a tenth of a product
     with ThreadPoolExecutor(available_cores(), "pool") as threads:
         for block in corpus_blocks(pool, POOL_BLOCK, queries.shape[1]):
-            largest = float(norms_of(block.vectors, "pool", block.first_row).max(initial=0.0))
             for start in range(0, len(queries), QUERY_BLOCK):
                 part = slice(start, start + QUERY_BLOCK)
                 vectors = _contiguous(queries[part])
-                _count_in_threads(threads, vectors, block.vectors, own[part], errors[part] * largest, ranks[part])
+                shape = (len(vectors), len(block.vectors))
+                rough = room[: shape[0] * shape[1]].reshape(shape)
+                np.matmul(vectors, block.vectors.T, out=rough)
+                allowed = errors[part] * block.largest + UNDERFLOW
+                _count_in_threads(threads, rough, vectors, block.vectors, own[part], allowed, ranks[part])
     return ranks
 
 
@@ -101,44 +102,15 @@ def _contiguous(vectors: npt.NDArray[Any]) -> Floats:
 
 def _count_in_threads(
     threads: ThreadPoolExecutor,
+    rough: Floats,
     queries: Floats,
     block: Floats,
     own: Floats,
     errors: npt.NDArray[np.float64],
     ranks: npt.NDArray[np.int32],
 ) -> None:
-    screened = queries @ block.T
     in_threads(
         threads,
         len(queries),
-        lambda part: _count_better(screened[part], queries[part], block, own[part], errors[part], ranks[part]),
+        lambda part: count_better(rough[part], queries[part], block, own[part], errors[part], ranks[part]),
     )
-
-
-@numba.njit(nogil=True)
-def _own_scores(queries: Floats, positives: Floats) -> Floats:
-    scores = np.empty(len(queries), np.float32)
-    for row in range(len(queries)):
-        scores[row] = inner_product(queries[row], positives[row])
-    return scores
-
-
-@numba.njit(nogil=True)
-def _count_better(
-    screened: Floats,
-    queries: Floats,
-    block: Floats,
-    own: Floats,
-    errors: npt.NDArray[np.float64],
-    ranks: npt.NDArray[np.int32],
-) -> None:
-    """Add to each rank the rows of the block that score higher; only scores near the own one are computed again."""
-    for query in range(screened.shape[0]):
-        better = 0
-        for column in range(screened.shape[1]):
-            lead = np.float64(screened[query, column]) - np.float64(own[query])
-            if lead > errors[query] or (
-                lead >= -errors[query] and inner_product(queries[query], block[column]) > own[query]
-            ):
-                better += 1
-        ranks[query] += better

@@ -74,3 +74,18 @@ def test_few_pairs_and_none_have_margins_too():
 def test_cosines_do_not_depend_on_the_lengths_of_the_vectors():
     left, right = np.array([[3.0, 4.0]]), np.array([[40.0, 30.0]])
     np.testing.assert_allclose(cosines(left, right), [24 / 25])
+
+
+def test_a_positive_that_is_not_finite_is_named_and_has_no_rank():
+    queries = np.eye(4, dtype=np.float32)
+    positives = queries.copy()
+    positives[2, 1] = np.nan
+    with pytest.raises(ValueError, match="positive row 2 is not finite"):
+        ranks_in_pool(queries, positives, queries)
+
+
+def test_a_pool_with_empty_pieces_is_ranked_against_its_rows():
+    queries = np.eye(3, dtype=np.float32)
+    pool = [np.zeros((0, 3), np.float32), 2 * queries[:1], np.zeros((0, 3), np.float32)]
+    assert ranks_in_pool(queries, queries, pool).tolist() == [1, 0, 0]
+    assert ranks_in_pool(queries, queries, pool[:1]).tolist() == [0, 0, 0]
