@@ -21,6 +21,7 @@ from pipelines.job import Job
 if TYPE_CHECKING:
     from trainer.embedding_store import EmbeddingReader, EmbeddingSpace
     from trainer.encoder import Encoder, EncoderSettings
+    from trainer.encoder_processes import EncoderPool
 
 _SNAPSHOT: Final = "_store.json"
 
@@ -75,11 +76,12 @@ def _embeddings(folder: str, spaces: dict[str, list[str]]) -> Embeddings:
 
 
 @cache
-def load_encoder(settings_json: str) -> "Encoder":
-    """One encoder a process."""
-    from trainer.encoder import Encoder, EncoderSettings
+def load_encoder(settings_json: str) -> "Encoder | EncoderPool":
+    """One encoder a process, or with device "all" one on each of several GPUs."""
+    from trainer.encoder import EncoderSettings
+    from trainer.encoder_processes import open_encoder
 
-    return Encoder(EncoderSettings.model_validate_json(settings_json))
+    return open_encoder(EncoderSettings.model_validate_json(settings_json))
 
 
 @cache

@@ -12,8 +12,12 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from sources.packaged import resolve_package_path
 
@@ -59,7 +63,11 @@ _FINGERPRINTED: Final = (
     "merges.txt",
     "*.model",
     "*.safetensors",
+    "colbert_linear.pt",
+    "sparse_linear.pt",
 )
+_WEIGHTS: Final = (".safetensors", ".pt")
+_HEADS: Final = ("colbert_linear", "sparse_linear")  # of M3 models; trainer/m3_heads.py reads them
 
 
 class ModelFolderError(ValueError):
@@ -122,17 +130,25 @@ def load_backbone(path: str, *, pooling: Pooling | None = None, normalise: bool 
     )
 
 
-def load_tokenizer(path: str) -> "tuple[PreTrainedTokenizerFast, int]":
+def load_tokenizer(path: str, *, embeds: bool = True) -> "tuple[PreTrainedTokenizerFast, int]":
     """The tokenizer of the model folder `path` and the most tokens its model takes; no weights are read.
+
+    `embeds` False: a model that gives no embedding, a cross-encoder say; its modules.json needs to name no pooling.
 
     Raises ModelFolderError as load_backbone does.
     """
-    layout = _read_layout(resolve_model_path(path))
+    layout = _read_layout(resolve_model_path(path), embeds=embeds)
     config = _checked_config(layout.transformer)
     tokenizer = _load_tokenizer(layout.transformer)
     if layout.lower_case:
         _lower_case(tokenizer)
     return tokenizer, _max_length(layout.max_seq_length, tokenizer, config)
+
+
+def transformer_folder(path: str) -> Path:
+    """Where the config.json and weights of the model folder `path` lie: a sentence-transformers folder may keep them in
+    a folder inside. Raises ModelFolderError as load_backbone does."""
+    return _read_layout(resolve_model_path(path)).transformer
 
 
 def resolve_model_path(path: str) -> Path:
@@ -165,7 +181,7 @@ class _Layout:
     lower_case: bool
 
 
-def _read_layout(folder: Path) -> _Layout:
+def _read_layout(folder: Path, *, embeds: bool = True) -> _Layout:
     prompts = _prompts(folder)
     modules_file = folder / "modules.json"
     if not modules_file.exists():
@@ -179,11 +195,11 @@ def _read_layout(folder: Path) -> _Layout:
                 f"a model made of those."
             )
         paths[name] = path
-    if "Transformer" not in paths or "Pooling" not in paths:
+    if "Transformer" not in paths or (embeds and "Pooling" not in paths):
         raise ModelFolderError(
             f"{modules_file} names no Transformer or no Pooling module; an embedding model has both."
         )
-    pooling = _pooling(paths["Pooling"] / "config.json", prompts)
+    pooling = _pooling(paths["Pooling"] / "config.json", prompts) if embeds else "cls"
     transformer = paths["Transformer"]
     return _Layout(transformer, pooling, "Normalize" in paths, prompts, *_transformer_settings(transformer))
 
@@ -267,8 +283,9 @@ def _checked_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(
             f"The model in {folder} is an encoder with a decoder; only encoders give text embeddings here."
         )
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for file in (*folder.glob("*.bin"), *folder.glob("*.pt")))
+    if all(file.stem in _HEADS for file in folder.glob("*.safetensors")):
+        pickles = (*folder.glob("*.bin"), *folder.glob("*.pt"))
+        pickled = sorted(file.name for file in pickles if file.stem not in _HEADS)
         raise ModelFolderError(
             f"{folder} holds no *.safetensors weights"
             + (f", only {', '.join(pickled)}, which is a pickle and can run code when loaded" if pickled else "")
@@ -348,22 +365,44 @@ def _max_length(max_seq_length: int | None, tokenizer: "PreTrainedTokenizerFast"
 
 
 def pool(hidden: "torch.Tensor", attention_mask: "torch.Tensor", pooling: Pooling, normalise: bool) -> "torch.Tensor":
-    """One embedding a text: float32 [B, D] from hidden states [B, L, D] and their mask [B, L] (1 token, 0 padding).
+    """One embedding a text: float32 [B, D] (float64 where they are) from hidden states [B, L, D] and their mask [B, L]
+    (1 token, 0 padding).
 
     "cls" takes the first token, "last" the last one, on whichever side the padding is; "mean" averages the tokens.
     Raises ModelFolderError for another `pooling`.
     """
     import torch
 
+    exact = torch.float64 if hidden.dtype is torch.float64 else torch.float32
     if pooling == "mean":
-        weights = attention_mask.to(torch.float32).unsqueeze(-1)
-        pooled = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+        weights = attention_mask.to(exact).unsqueeze(-1)
+        pooled = (hidden.to(exact) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
     elif pooling in ("cls", "last"):
         mask = attention_mask.to(torch.int32)
         if pooling == "last":
             mask = mask * torch.arange(1, mask.shape[1] + 1, device=mask.device, dtype=torch.int32)
         rows = torch.arange(hidden.shape[0], device=hidden.device)
-        pooled = hidden[rows, mask.argmax(dim=1)].float()
+        pooled = hidden[rows, mask.argmax(dim=1)].to(exact)
+    else:
+        raise ModelFolderError(f"There is no pooling {pooling!r}: choose cls, mean or last.")
+    return torch.nn.functional.normalize(pooled, dim=-1) if normalise else pooled
+
+
+def pool_unpadded(
+    hidden: "torch.Tensor", lengths: npt.NDArray[np.int64], pooling: Pooling, normalise: bool
+) -> "torch.Tensor":
+    """`pool` for n texts whose hidden states [t, H] lie end to end: float32 [n, H]; lengths [n] >= 1, in tokens.
+
+    Raises ModelFolderError for another `pooling`.
+    """
+    import torch
+
+    if pooling == "mean":
+        pooled = torch.segment_reduce(hidden.float(), "mean", lengths=torch.from_numpy(lengths).to(hidden.device))
+    elif pooling in ("cls", "last"):
+        ends = np.cumsum(lengths)
+        places = ends - 1 if pooling == "last" else ends - lengths
+        pooled = hidden[torch.from_numpy(places).to(hidden.device)].float()
     else:
         raise ModelFolderError(f"There is no pooling {pooling!r}: choose cls, mean or last.")
     return torch.nn.functional.normalize(pooled, dim=-1) if normalise else pooled
@@ -388,7 +427,7 @@ def model_fingerprint(path: str, *, weights: bool = True) -> str:
     """
     folder = resolve_model_path(path)
     folders = {folder, *(module_folder for _, module_folder in _modules(folder))}
-    names = [name for name in _FINGERPRINTED if weights or not name.endswith(".safetensors")]
+    names = [name for name in _FINGERPRINTED if weights or not name.endswith(_WEIGHTS)]
     files = sorted({file for each in folders for name in names for file in each.glob(name) if file.is_file()})
     if not files:
         raise ModelFolderError(f"{folder} holds no model: neither config.json nor weights nor a tokenizer.")
@@ -422,8 +461,21 @@ def choose_device_and_dtype(device: str = "auto", precision: str = "auto") -> "t
         dtype = (torch.bfloat16 if cpu_computes_bf16() else torch.float32) if precision == "auto" else dtypes[precision]
         if dtype is torch.float16:
             raise ModelFolderError("precision fp16 needs a GPU. Choose precision auto, fp32 or bf16.")
-    log.info("computing on %s in %s (device=%s, precision=%s)", chosen, dtype, device, precision)
+    _tell_once(f"computing on {chosen} in {str(dtype).removeprefix('torch.')} ({_reason(chosen, precision)})")
     return chosen, dtype
+
+
+@cache
+def _tell_once(message: str) -> None:
+    log.info(message)
+
+
+def _reason(device: "torch.device", precision: str) -> str:
+    if precision != "auto":
+        return f"precision: {precision}"
+    if device.type == "cuda":
+        return "precision auto: the fastest type of this GPU"
+    return f"precision auto: this CPU {'multiplies' if cpu_computes_bf16() else 'does not multiply'} bf16 in hardware"
 
 
 def describe_device() -> str:
@@ -439,12 +491,16 @@ def describe_device() -> str:
 
 
 def cpu_computes_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware: AMX or AVX512-BF16 (read from /proc/cpuinfo)."""
+    """Whether this CPU multiplies bf16 matrices in hardware: AMX or AVX512-BF16 (read from /proc/cpuinfo, where the
+    kernel leaves out what it does not allow), and torch has oneDNN to use it."""
+    import torch
+
     try:
-        flags = Path("/proc/cpuinfo").read_text("ascii", "replace")
+        lines = Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines()
     except OSError:  # not Linux
         return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+    return bool(flags & {"amx_bf16", "avx512_bf16"}) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def _device(name: str) -> "torch.device":

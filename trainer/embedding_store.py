@@ -34,11 +34,13 @@ from sources.schema import text_ids
 
 if TYPE_CHECKING:
     from trainer.encoder import Encoder
+    from trainer.encoder_processes import EncoderPool
 
 Keys = npt.NDArray[np.uint64]  # [n, 2]
 Vectors = npt.NDArray[np.float16]  # [n, D]
 
 PARTS: Final[tuple[Literal["keys", "vectors"], ...]] = ("keys", "vectors")
+_MAPPED_AT_ONCE: Final = 512  # vectors; the kernel maps up to 64 KiB around each
 SEGMENT_ROWS: Final = 1 << 20  # segments are merged up to this size
 SMALL_SEGMENTS: Final = 32  # from so many segments below half of it on they are merged
 _STORE_VERSION: Final = 1
@@ -222,12 +224,25 @@ class EmbeddingSpace:
 
 @dataclass(frozen=True)
 class _Opened:
-    keys: Keys
-    vectors: Vectors
+    keys: Keys  # mapped
+    file: IO[bytes]  # of the vectors: open, so that they can be read though another process deletes the segment
+    offset: int  # bytes before the first vector
+    dimension: int
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Vectors:
+        """The vectors of these rows. Mapped a part at a time, forwards: mapped pages count as memory of the process."""
+        taken = np.empty((len(rows), self.dimension), np.float16)
+        order = np.argsort(rows, kind="stable")
+        for start in range(0, len(rows), _MAPPED_AT_ONCE):
+            part = order[start : start + _MAPPED_AT_ONCE]
+            mapped = np.memmap(self.file, np.float16, "r", self.offset, (len(self.keys), self.dimension))
+            taken[part] = mapped[rows[part]]
+            del mapped
+        return taken
 
 
 class EmbeddingReader:
-    """Finds vectors in some segments, memory-mapped."""
+    """Finds vectors in some segments, which stay open."""
 
     def __init__(self, segments: Sequence[Segment], dimension: int) -> None:
         self.dimension = dimension
@@ -246,13 +261,13 @@ class EmbeddingReader:
             places = np.searchsorted(segment.keys[:, 0], wanted[:, 0])
             inside = places < len(segment.keys)
             inside[inside] = (segment.keys[places[inside]] == wanted[inside]).all(axis=1)
-            vectors[missing[inside]] = segment.vectors[places[inside]]
+            vectors[missing[inside]] = segment.take(places[inside])
             found[missing[inside]] = True
         return vectors, found
 
 
 def embed(
-    encoder: "Encoder",
+    encoder: "Encoder | EncoderPool",
     role: Literal["query", "passage"],
     texts: pa.Array,
     reader: EmbeddingReader,
@@ -279,7 +294,7 @@ def embed(
     return whole
 
 
-def encode_rounded(encoder: "Encoder", role: Literal["query", "passage"], texts: pa.Array) -> Vectors:
+def encode_rounded(encoder: "Encoder | EncoderPool", role: Literal["query", "passage"], texts: pa.Array) -> Vectors:
     """Embeddings float16 [n, D]. Raises EmbeddingError as Encoder.encode does, and for a value beyond float16's range."""
     from trainer.encoder import EmbeddingError
 
@@ -301,12 +316,14 @@ def text_keys(texts: pa.Array) -> Keys:
     return np.frombuffer(text_ids(texts).buffers()[1], ">u8").reshape(-1, 2).astype(np.uint64)
 
 
-def encoder_identity(encoder: "Encoder", role: Literal["query", "passage"]) -> dict[str, Any]:
+def encoder_identity(encoder: "Encoder | EncoderPool", role: Literal["query", "passage"]) -> dict[str, Any]:
     """All that decides an encoder's vectors of a role, besides the text."""
     from trainer.backbone import model_fingerprint
+    from trainer.encoder import ARITHMETIC
 
     settings = encoder.settings
     return {
+        "arithmetic": ARITHMETIC,
         "model": model_fingerprint(settings.model),
         "prompt": encoder.prompt(role),
         "max_length": encoder.max_length(role),
@@ -320,6 +337,7 @@ def _open(segment: Segment) -> _Opened | None:
     """The arrays of a segment, mapped; None where it was deleted meanwhile. Raises EmbeddingStoreError where it is broken."""
     try:
         keys = np.load(segment.path("keys"), mmap_mode="r", allow_pickle=False)
+        file = segment.path("vectors").open("rb")
         vectors = np.load(segment.path("vectors"), mmap_mode="r", allow_pickle=False)
         os.utime(segment.record)
     except FileNotFoundError:
@@ -335,7 +353,7 @@ def _open(segment: Segment) -> _Opened | None:
             f"Segment {segment.record} of the embedding store holds {shapes}, not {segment.rows} rows of"
             f" {segment.dimension} dimensions. Delete that file: its texts are then encoded again."
         )
-    return _Opened(keys, vectors)
+    return _Opened(keys, file, int(vectors.offset), segment.dimension)
 
 
 def _groups(segments: Sequence[Segment], most_rows: int) -> Iterator[list[Segment]]:

@@ -1,38 +1,52 @@
 """Texts to embeddings with one encoder: the only place where pairmill runs a model forward without training it.
 
 In:  strings and their role ("query" or "passage": each role has its own prompt and its own length).
-Out: float32 [n, D], in the order of the input.
+Out: float32 [n, D], in the order of the input; of an M3 model lexical and multi-vector outputs too.
 
 Texts are tokenised ahead in a thread, sorted by length inside windows, and cut into batches that hold a fixed number of
-padded tokens rather than of texts: little padding, steady memory, whatever the lengths.
+tokens rather than of texts: little padding, steady memory, whatever the lengths. BERT-like models run without padding
+(trainer/unpadded.py), others through the forward of transformers.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainer.backbone import Pooling, Precision, Role, choose_device_and_dtype, load_backbone, pool
+from trainer.backbone import (
+    Pooling,
+    Precision,
+    Role,
+    choose_device_and_dtype,
+    load_backbone,
+    pool_unpadded,
+    resolve_model_path,
+)
+from trainer.m3_heads import Head, Output, available_outputs, lexical_vectors, read_head, special_tokens, token_vectors
+from trainer.sparse_vectors import SparseVectors
+from trainer.token_windows import EmbeddingError, Tokenisation, Tokens
+from trainer.unpadded import UnpaddedEncoder, can_be_unpadded
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["ARITHMETIC", "EmbeddingError", "Encoder", "EncoderSettings", "M3Outputs", "Output"]
+
 log = logging.getLogger(__name__)
 
-WINDOW: Final = 4096  # texts that are tokenised and sorted by length together
-# Measured with MiniLM on 2 cores: 1,024 to 4,096 are alike, 16,384 a fifth slower (caches, and more padding).
+# Raised when the same model and text give other last bits than before: embeddings kept on disk are then made anew.
+ARITHMETIC: Final = 2  # 1: the padded forward of transformers for all models
+# Measured with MiniLM on 2 cores: 500 to 4,096 tokens are alike, 16,384 a fifth slower (caches).
 CPU_TOKENS_PER_BATCH: Final = 4096
 GPU_TOKENS_PER_BATCH: Final = 131_072
-
-
-class EmbeddingError(ValueError):
-    """A text cannot be embedded. The message names its row and what to do."""
+CPU_WINDOW: Final = 4096  # texts that are tokenised and sorted by length together
+GPU_WINDOW: Final = 16_384  # short queries fill a GPU's batch only by the ten thousand
 
 
 class EncoderSettings(BaseModel):
@@ -49,22 +63,54 @@ class EncoderSettings(BaseModel):
     max_passage_length: int = Field(8192, ge=3, description="tokens; M3 appendix B.1; cut to what the model takes")
     tokens_per_batch: int | None = Field(None, ge=1, description="padded tokens a forward; default by device")
     precision: Precision = Field("auto", description="auto, fp32, bf16 or fp16")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or all: every GPU of the machine, a process each")
     pooling: Pooling | None = Field(None, description="cls, mean or last; default: what the model folder says")
     normalise: bool | None = Field(None, description="divide by the L2 norm; default: what the model folder says")
 
 
 @dataclass(frozen=True)
-class _Tokens:
-    """The token ids of one window of texts, end to end."""
+class M3Outputs:
+    """What a model gives for n texts; what was not asked for is None."""
 
-    ids: npt.NDArray[np.int32]  # [total]
-    offsets: npt.NDArray[np.int64]  # [n + 1]
-    truncated: int
+    dense: npt.NDArray[np.float32] | None  # [n, D]
+    lexical: SparseVectors | None  # n rows
+    token_vectors: npt.NDArray[np.float16] | None  # [t, d], unit vectors: all tokens of a text but the first
+    token_offsets: npt.NDArray[np.int64] | None  # [n + 1]
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        return np.diff(self.offsets)
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The outputs of all parts (at least one, all with the same outputs), one after the other."""
+        dense = [part.dense for part in parts if part.dense is not None]
+        lexical = [part.lexical for part in parts if part.lexical is not None]
+        vectors = [part.token_vectors for part in parts if part.token_vectors is not None]
+        lengths = [np.diff(part.token_offsets) for part in parts if part.token_offsets is not None]
+        return cls(
+            np.concatenate(dense) if dense else None,
+            SparseVectors.concatenate(lexical) if lexical else None,
+            np.concatenate(vectors) if vectors else None,
+            _offsets(np.concatenate(lengths)) if lengths else None,
+        )
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Self:
+        """The outputs of these rows (int64 [m]), in their order."""
+        vectors, offsets = self.token_vectors, self.token_offsets
+        if vectors is not None and offsets is not None:
+            lengths = np.diff(offsets)[rows]
+            taken = _offsets(lengths)
+            vectors = vectors[np.repeat(offsets[:-1][rows] - taken[:-1], lengths) + np.arange(taken[-1])]
+            offsets = taken
+        return type(self)(
+            None if self.dense is None else self.dense[rows],
+            None if self.lexical is None else self.lexical.take(rows),
+            vectors,
+            offsets,
+        )
+
+
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def _nobody_watches(encoded: int) -> None:
@@ -82,17 +128,33 @@ class Encoder:
         """Load the model and move it to its device. Raises ModelFolderError where folder or device will not do."""
         self.settings = settings
         self._backbone = load_backbone(settings.model, pooling=settings.pooling, normalise=settings.normalise)
-        self.device, self.dtype = choose_device_and_dtype(settings.device, settings.precision)
+        # One process has one GPU; trainer/encoder_processes.py makes one of these for each.
+        device = "auto" if settings.device == "all" else settings.device
+        self.device, self.dtype = choose_device_and_dtype(device, settings.precision)
         # Weights in the computing type, not autocast: half the memory, no casts between layers; pooling stays in fp32.
         model: Any = self._backbone.model
         self._model = model.to(device=self.device, dtype=self.dtype)
-        default = CPU_TOKENS_PER_BATCH if self.device.type == "cpu" else GPU_TOKENS_PER_BATCH
-        self._tokens_per_batch = settings.tokens_per_batch or default
+        self._unpadded = UnpaddedEncoder(self._model) if can_be_unpadded(self._model) else None
+        on_cpu = self.device.type == "cpu"
+        self._tokens_per_batch = settings.tokens_per_batch or (CPU_TOKENS_PER_BATCH if on_cpu else GPU_TOKENS_PER_BATCH)
+        self.window = CPU_WINDOW if on_cpu else GPU_WINDOW
         self.dimension = self._backbone.hidden_size
+        self._folder = resolve_model_path(settings.model)
+        self.outputs = available_outputs(self._folder)
+        self._special_tokens = special_tokens(self._backbone.tokenizer)
+        self._head = cache(self._read_head)
         self.truncated = 0
         self.tokens = 0
         self.encoded = 0
         self.on_batch: Callable[[int], None] = _nobody_watches
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where it computes, in torch's words."""
+        return (str(self.device),)
+
+    def close(self) -> None:
+        """Nothing is to be ended here: trainer/encoder_processes.py has encoders with processes."""
 
     def prompt(self, role: Role) -> str:
         """The text put before every text of `role`."""
@@ -104,95 +166,169 @@ class Encoder:
         wanted = self.settings.max_query_length if role == "query" else self.settings.max_passage_length
         return min(wanted, self._backbone.max_length)
 
-    def encode(self, texts: pa.Array | Sequence[str], role: Role) -> npt.NDArray[np.float32]:
+    def encode(self, texts: pa.Array | Sequence[str], role: Role, *, first_row: int = 0) -> npt.NDArray[np.float32]:
         """Embeddings float32 [n, D] of `texts`, in their order. The same texts in one call give the same bytes.
 
-        Raises EmbeddingError for a null, and for an embedding that is zero or not finite; the message names the row.
+        `first_row` is the row of the first text, for messages. Raises EmbeddingError for a null or half a surrogate pair,
+        for an embedding that is zero or not finite, and for a text that does not fit into the GPU's memory; the message
+        names the row.
         """
         embeddings = np.empty((len(texts), self.dimension), np.float32)
         start = 0
-        for tokens in self._tokenised_windows(texts, role):
-            embeddings[start : start + len(tokens.lengths)] = self._encode_window(tokens, start)
-            start += len(tokens.lengths)
+        for window in self._windows(texts, role, frozenset({"dense"}), first_row):
+            assert window.dense is not None
+            embeddings[start : start + len(window.dense)] = window.dense
+            start += len(window.dense)
+        return embeddings
+
+    def encode_all(
+        self, texts: pa.Array | Sequence[str], role: Role, outputs: Collection[Output], *, first_row: int = 0
+    ) -> M3Outputs:
+        """Several outputs of `texts` from one forward; `outputs` names some of `self.outputs`.
+
+        Raises what encode raises, and ModelFolderError for an output that the model folder does not have.
+        """
+        wanted = frozenset(outputs)
+        heads = {output: self._head(output) for output in sorted(wanted - {"dense"})}
+        nothing = M3Outputs(
+            np.zeros((0, self.dimension), np.float32) if "dense" in wanted else None,
+            SparseVectors.concatenate([]) if "lexical" in wanted else None,
+            np.zeros((0, len(heads["multi_vector"].bias)), np.float16) if "multi_vector" in wanted else None,
+            np.zeros(1, np.int64) if "multi_vector" in wanted else None,
+        )
+        return M3Outputs.concatenate([nothing, *self._windows(texts, role, wanted, first_row)])
+
+    def _windows(
+        self, texts: pa.Array | Sequence[str], role: Role, outputs: frozenset[Output], first_row: int
+    ) -> Iterator[M3Outputs]:
+        """The outputs of each window of texts."""
+        tokenisation = Tokenisation(self._backbone.tokenizer, self.prompt(role), self.max_length(role))
+        for tokens in tokenisation.windows(texts, self.window, first_row):
+            yield self._encode_window(tokens, first_row, outputs)
+            first_row += len(tokens.lengths)
             self.truncated += tokens.truncated
             self.tokens += len(tokens.ids)
-        return embeddings
 
-    def _tokenised_windows(self, texts: pa.Array | Sequence[str], role: Role) -> Iterator[_Tokens]:
-        """The windows in order; the next one is tokenised while the caller works on this one."""
-        with ThreadPoolExecutor(1, "tokenise") as thread:
-            starts = range(0, len(texts), WINDOW)
-            pending = [thread.submit(self._tokenise, texts, start, role) for start in starts[:1]]
-            for following in (*starts[1:], None):
-                tokens = pending.pop().result() if pending else None
-                if following is not None:
-                    pending.append(thread.submit(self._tokenise, texts, following, role))
-                if tokens is not None:
-                    yield tokens
-
-    def _tokenise(self, texts: pa.Array | Sequence[str], start: int, role: Role) -> _Tokens:
-        window = texts[start : start + WINDOW]
-        strings = window.to_pylist() if isinstance(window, pa.Array | pa.ChunkedArray) else list(window)
-        if None in strings:
-            raise EmbeddingError(f"Row {start + strings.index(None)} has no text (null). Leave such rows out.")
-        prompt, tokenizer = self.prompt(role), self._backbone.tokenizer
-        backend = tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(self.max_length(role), direction=tokenizer.truncation_side)
-        # encode_batch_fast gives the ids of the transformers call without building its offsets, masks and Python lists.
-        encodings = backend.encode_batch_fast([prompt + text for text in strings] if prompt else strings)
-        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
-        offsets = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum([len(each) for each in ids], out=offsets[1:])
-        return _Tokens(np.concatenate(ids), offsets, sum(bool(encoding.overflowing) for encoding in encodings))
-
-    def _encode_window(self, tokens: _Tokens, first_row: int) -> npt.NDArray[np.float32]:
-        """Embeddings [n, D] of one window, in its order; `first_row` is only for messages."""
+    def _encode_window(self, tokens: Tokens, first_row: int, outputs: frozenset[Output]) -> M3Outputs:
+        """The outputs of one window, in its order; `first_row` is only for messages."""
         import torch
 
-        order = np.argsort(
-            -tokens.lengths, kind="stable"
-        )  # longest first: a batch too large for the memory fails at once
+        lengths = tokens.lengths
+        if (lengths == 0).any():
+            row = first_row + int(np.argmin(lengths))
+            raise EmbeddingError(f"Row {row} has no tokens: its text is empty. Leave such rows out.")
+        # Longest first: a batch too large for the memory fails at once.
+        order = np.argsort(-lengths, kind="stable")
         with torch.inference_mode():
-            parts = []
-            for rows in self._batches(tokens.lengths, order):
-                parts.append(self._forward(tokens, rows))
-                self.encoded += len(rows)
-                self.on_batch(self.encoded)
-            sorted_embeddings = torch.cat(parts).cpu().numpy()
-        embeddings = np.empty_like(sorted_embeddings)
-        embeddings[order] = sorted_embeddings
-        self._check(embeddings, tokens.lengths, first_row)
-        return embeddings
+            dense, others = self._encode_sorted(tokens, order, first_row, outputs)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        in_order = M3Outputs(None, None, None, None) if others is None else others.take(place)
+        if dense is None:
+            return in_order
+        embeddings = dense[place]
+        self._check(embeddings, lengths, first_row)
+        return M3Outputs(embeddings, in_order.lexical, in_order.token_vectors, in_order.token_offsets)
 
-    def _batches(self, lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    def _encode_sorted(
+        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
+    ) -> tuple[npt.NDArray[np.float32] | None, M3Outputs | None]:
+        """Embeddings and other outputs of the texts of a window in the order given, batch by batch."""
+        import torch
+
+        dense, others = [], []
         start = 0
         while start < len(order):
-            longest = max(1, int(lengths[order[start]]))
-            rows = max(1, self._tokens_per_batch // longest)
-            yield order[start : start + rows]
-            start += rows
+            rows = self._batch(tokens.lengths, order, start)
+            hidden = self._hidden_or_none(tokens, rows)
+            if hidden is None:  # the batch did not fit
+                self._use_smaller_batches(tokens.lengths[rows], first_row + int(rows[0]))
+                continue
+            # Embeddings stay on the device until the window is done: nothing waits for a copy.
+            if "dense" in outputs:
+                dense.append(self._pooled(hidden, tokens.lengths[rows]))
+            if len(outputs - {"dense"}):
+                others.append(self._other_outputs(hidden, tokens, rows, outputs))
+            start += len(rows)
+            self.encoded += len(rows)
+            self.on_batch(self.encoded)
+        return (
+            torch.cat(dense).cpu().numpy() if dense else None,
+            M3Outputs.concatenate(others) if others else None,
+        )
 
-    def _forward(self, tokens: _Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor":
-        """Embeddings float32 [len(rows), D] on the device. Padding is on the right: every position scheme allows it."""
+    def _batch(self, lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], start: int) -> npt.NDArray[np.int64]:
+        longest = int(lengths[order[start]])
+        return order[start : start + max(1, self._tokens_per_batch // longest)]
+
+    def _hidden_or_none(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor | None":
+        """Hidden states of the tokens of some texts end to end [t, H]; None where the GPU's memory is too small."""
         import torch
 
+        try:
+            return self._hidden(tokens, rows)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _hidden(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor":
+        import torch
+
+        ids, lengths = tokens.take(rows), tokens.lengths[rows]
+        if self._unpadded is not None:
+            return self._unpadded(ids, lengths)
+        # Padding is on the right: every position scheme allows it.
+        mask = np.arange(int(lengths.max())) < lengths[:, None]
+        padded = np.full(mask.shape, self._backbone.tokenizer.pad_token_id, np.int64)
+        padded[mask] = ids
+        attention_mask = torch.from_numpy(mask).to(self.device)
+        hidden: torch.Tensor = self._model(
+            input_ids=torch.from_numpy(padded).to(self.device), attention_mask=attention_mask.long()
+        )[0]
+        return hidden[attention_mask]
+
+    def _use_smaller_batches(self, lengths: npt.NDArray[np.int64], row: int) -> None:
+        """Halve the tokens of a batch. Raises EmbeddingError where the batch that did not fit was one text."""
+        import torch
+
+        torch.cuda.empty_cache()
+        if len(lengths) == 1:
+            raise EmbeddingError(
+                f"Row {row} alone ({lengths[0]} tokens) does not fit into the memory of {self.device} with "
+                f"{self.settings.model}. Set a smaller max_passage_length or max_query_length, precision bf16 or fp16, "
+                f"or use a GPU with more free memory."
+            )
+        self._tokens_per_batch = max(1, min(self._tokens_per_batch, len(lengths) * int(lengths[0])) // 2)
+        log.warning(
+            "%s is out of memory: going on with %d tokens a batch. Set tokens_per_batch to that to begin with it.",
+            self.device,
+            self._tokens_per_batch,
+        )
+
+    def _pooled(self, hidden: "torch.Tensor", lengths: npt.NDArray[np.int64]) -> "torch.Tensor":
+        return pool_unpadded(hidden, lengths, self._backbone.pooling, self._backbone.normalise)
+
+    def _other_outputs(
+        self, hidden: "torch.Tensor", tokens: Tokens, rows: npt.NDArray[np.int64], outputs: frozenset[Output]
+    ) -> M3Outputs:
         lengths = tokens.lengths[rows]
-        mask = np.arange(max(1, int(lengths.max()))) < lengths[:, None]
-        ids = np.full(mask.shape, self._backbone.tokenizer.pad_token_id, np.int64)
-        ids[mask] = np.concatenate([tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows])
-        attention_mask = torch.from_numpy(mask.astype(np.int64)).to(self.device)
-        hidden = self._model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=attention_mask)[0]
-        return pool(hidden, attention_mask, self._backbone.pooling, self._backbone.normalise)
+        lexical = vectors = offsets = None
+        if "lexical" in outputs:
+            lexical = lexical_vectors(self._head("lexical"), hidden, tokens.take(rows), lengths, self._special_tokens)
+        if "multi_vector" in outputs:
+            vectors, offsets = token_vectors(self._head("multi_vector"), hidden, lengths), _offsets(lengths - 1)
+        return M3Outputs(None, lexical, vectors, offsets)
+
+    def _read_head(self, output: Output) -> Head:
+        """The head of one output on the device; read once, where it is asked for."""
+        head = read_head(self._folder, output, self.dimension)
+        return Head(head.weight.to(self.device, self.dtype), head.bias.to(self.device, self.dtype))
 
     def _check(self, embeddings: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64], first_row: int) -> None:
         norms = np.einsum("nd,nd->n", embeddings, embeddings)
-        bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0) & (lengths > 0)))
+        bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
         if len(bad) == 0:
             return
         row = int(bad[0])
-        if lengths[row] == 0:
-            raise EmbeddingError(f"Row {first_row + row} has no tokens: its text is empty. Leave such rows out.")
         raise EmbeddingError(
             f"The embedding of row {first_row + row} ({lengths[row]} tokens) is zero or not finite, as are "
             f"{len(bad) - 1} more of its window. The model {self.settings.model} overflows in {self.dtype}: use "

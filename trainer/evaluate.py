@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from trainer.bm25 import bm25_top_k
 from trainer.encoder import Encoder
+from trainer.encoder_processes import EncoderPool
 
 log = logging.getLogger(__name__)
 
@@ -170,17 +171,18 @@ def _read_qrels(file: Path) -> dict[str, dict[str, int]]:
     return relevance
 
 
-def evaluate_encoder(encoder: Encoder, data: RetrievalData, *, model: str = "trained") -> list[MetricRow]:
+def evaluate_encoder(encoder: Encoder | EncoderPool, data: RetrievalData, *, model: str = "trained") -> list[MetricRow]:
     """Metrics of dense retrieval: exact search by inner product of the encoder's embeddings. `model` names it in the rows."""
-    from trainer.search import exact_top_k
+    from trainer.search import SearchSettings, top_k
 
     queries = encoder.encode(data.queries, "query")
+    at_once = max(_PASSAGES_AT_ONCE, encoder.window * len(encoder.devices))  # a window for each process
     corpus = (
-        encoder.encode(data.documents[start : start + _PASSAGES_AT_ONCE], "passage")
-        for start in range(0, len(data.documents), _PASSAGES_AT_ONCE)
+        encoder.encode(data.documents[start : start + at_once], "passage")
+        for start in range(0, len(data.documents), at_once)
     )
-    scores, rows = exact_top_k(queries, corpus, DEPTH, device=str(encoder.device))
-    return metric_rows(data, scores, rows, model=model, mode="dense")
+    found = top_k(queries, corpus, DEPTH, SearchSettings(devices=encoder.devices))
+    return metric_rows(data, found.scores, found.rows, model=model, mode="dense")
 
 
 def evaluate_bm25(data: RetrievalData) -> list[MetricRow]:

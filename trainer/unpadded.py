@@ -1,0 +1,190 @@
+"""The forward pass of BERT-like encoders over texts laid end to end: no padding is multiplied.
+
+In:  a loaded transformers model (BERT, RoBERTa, XLM-RoBERTa, CamemBERT), token ids int64 [t] of texts end to end.
+Out: the hidden states of its last layer [t, H], those of the transformers forward but for rounding.
+
+Linear layers, GELU and LayerNorm see the t tokens and nothing else; the three projections of attention are one product.
+Attention runs over groups of texts of equal length on a CPU, where its kernel needs no mask, and over one padded group
+on a GPU, where many small kernels would cost more than the padding of a batch that was sorted by length.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+# transformers names the positions of these from pad_token_id + 1 on, and a padding token inside a text gets none.
+_POSITIONS_AFTER_PADDING: Final = frozenset({"roberta", "xlm-roberta", "camembert"})
+_SUPPORTED: Final = _POSITIONS_AFTER_PADDING | {"bert"}
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The weights of one layer; those of query, key and value are one matrix [3 H, H]."""
+
+    attention_in: "tuple[torch.Tensor, torch.Tensor]"
+    attention_out: "tuple[torch.Tensor, torch.Tensor]"
+    attention_norm: "tuple[torch.Tensor, torch.Tensor]"
+    inner: "tuple[torch.Tensor, torch.Tensor]"
+    outer: "tuple[torch.Tensor, torch.Tensor]"
+    norm: "tuple[torch.Tensor, torch.Tensor]"
+
+
+class UnpaddedEncoder:
+    """A BERT-like encoder without padding. It shares its weights with the model that it was made of, which stays usable."""
+
+    def __init__(self, model: Any) -> None:
+        """`model` is one that `can_be_unpadded`, already on its device and in its computing type."""
+        config = model.config
+        self.heads = int(config.num_attention_heads)
+        self.epsilon = float(config.layer_norm_eps)
+        self.first_position = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+        self.padding_id = config.pad_token_id
+        embeddings = model.embeddings
+        self.words = embeddings.word_embeddings.weight
+        # One sort of text only, so that its type embedding can be added to the positions' once.
+        self.positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+        self.embeddings_norm = _weights(embeddings.LayerNorm)
+        self.layers = [_layer(each) for each in model.encoder.layer]
+
+    def __call__(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> "torch.Tensor":
+        """Hidden states [t, H] of n texts end to end: ids [t], lengths [n] >= 1, longest first."""
+        import torch
+
+        device = self.words.device
+        positions = torch.from_numpy(self._positions(ids, lengths)).to(device)
+        hidden = torch.nn.functional.embedding(torch.from_numpy(ids).to(device), self.words)
+        hidden += self.positions[positions]
+        hidden = self._normalised(hidden, self.embeddings_norm)
+        groups = _equal_lengths(lengths) if device.type == "cpu" else _one_padded_group(lengths, device)
+        for layer in self.layers:
+            hidden = self._layer(hidden, layer, groups)
+        return hidden
+
+    def _positions(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        starts = np.cumsum(lengths) - lengths
+        if self.first_position == 0:
+            return np.arange(len(ids)) - np.repeat(starts, lengths)
+        counted = ids != self.padding_id
+        before = np.concatenate([[0], np.cumsum(counted)])
+        within = before[1:] - np.repeat(before[starts], lengths)
+        positions: npt.NDArray[np.int64] = np.where(counted, within + self.padding_id, self.padding_id)
+        return positions
+
+    def _layer(self, hidden: "torch.Tensor", layer: _Layer, groups: "_Groups") -> "torch.Tensor":
+        import torch
+        from torch.nn.functional import linear
+
+        attended = groups.attend(linear(hidden, *layer.attention_in), self.heads)
+        hidden = self._normalised(linear(attended, *layer.attention_out).add_(hidden), layer.attention_norm)
+        inner = torch.ops.aten.gelu_(linear(hidden, *layer.inner))
+        return self._normalised(linear(inner, *layer.outer).add_(hidden), layer.norm)
+
+    def _normalised(self, hidden: "torch.Tensor", norm: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
+        import torch
+
+        return torch.nn.functional.layer_norm(hidden, (hidden.shape[-1],), *norm, self.epsilon)
+
+
+def can_be_unpadded(model: Any) -> bool:
+    """Whether UnpaddedEncoder computes what this transformers model does; all others go through their own forward."""
+    config = model.config
+    return bool(
+        config.model_type in _SUPPORTED
+        and config.hidden_act == "gelu"
+        and getattr(config, "position_embedding_type", "absolute") in ("absolute", None)
+        and not config.is_decoder
+        and not getattr(config, "add_cross_attention", False)
+        and type(model).__name__ in ("BertModel", "RobertaModel", "XLMRobertaModel", "CamembertModel")
+    )
+
+
+@dataclass(frozen=True)
+class _EqualLengths:
+    """Runs of texts of one length, as they lie: (first token, number of texts, length)."""
+
+    runs: list[tuple[int, int, int]]
+
+    def attend(self, projected: "torch.Tensor", heads: int) -> "torch.Tensor":
+        """Attention [t, H] of query, key and value side by side [t, 3 H]."""
+        import torch
+
+        attended = [
+            _attention(projected[at : at + n * long].view(n, long, -1), heads, None) for at, n, long in self.runs
+        ]
+        parts = [each.flatten(0, 1) for each in attended]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """All texts, padded to the longest one for attention alone."""
+
+    places: "torch.Tensor"  # int64 [t]: where each token lies in the padded [n * longest]
+    mask: "torch.Tensor | None"  # bool [n, 1, 1, longest]; None where all are equally long
+    shape: tuple[int, int]  # n, longest
+
+    def attend(self, projected: "torch.Tensor", heads: int) -> "torch.Tensor":
+        """Attention [t, H] of query, key and value side by side [t, 3 H]."""
+        count, longest = self.shape
+        if self.mask is None:
+            return _attention(projected.view(count, longest, -1), heads, None).flatten(0, 1)
+        padded = projected.new_zeros(count * longest, projected.shape[1])
+        padded[self.places] = projected
+        attended = _attention(padded.view(count, longest, -1), heads, self.mask)
+        return attended.reshape(count * longest, -1)[self.places]
+
+
+_Groups = _EqualLengths | _Padded
+
+
+def _equal_lengths(lengths: npt.NDArray[np.int64]) -> _EqualLengths:
+    starts = np.flatnonzero(np.concatenate([[True], lengths[1:] != lengths[:-1]]))
+    counts = np.diff(np.concatenate([starts, [len(lengths)]]))
+    tokens = (np.cumsum(lengths) - lengths)[starts]
+    return _EqualLengths(list(zip(tokens.tolist(), counts.tolist(), lengths[starts].tolist(), strict=True)))
+
+
+def _one_padded_group(lengths: npt.NDArray[np.int64], device: "torch.device") -> _Padded:
+    import torch
+
+    longest = int(lengths.max())
+    mask = np.arange(longest) < lengths[:, None]
+    places = torch.from_numpy(np.flatnonzero(mask)).to(device)
+    masked = None if mask.all() else torch.from_numpy(mask).to(device)[:, None, None, :]
+    return _Padded(places, masked, (len(lengths), longest))
+
+
+def _attention(projected: "torch.Tensor", heads: int, mask: "torch.Tensor | None") -> "torch.Tensor":
+    """[n, L, H] of query, key and value [n, L, 3 H]."""
+    import torch
+
+    count, long, width = projected.shape
+    query, key, value = projected.view(count, long, 3, heads, width // (3 * heads)).permute(2, 0, 3, 1, 4)
+    attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return attended.transpose(1, 2).reshape(count, long, width // 3)
+
+
+def _layer(layer: Any) -> _Layer:
+    import torch
+
+    projections = [getattr(layer.attention.self, name) for name in ("query", "key", "value")]
+    weight, bias = (torch.cat([getattr(each, name).data for each in projections]) for name in ("weight", "bias"))
+    for each, its_weight, its_bias in zip(projections, weight.chunk(3), bias.chunk(3), strict=True):
+        each.weight.data, each.bias.data = its_weight, its_bias  # no second copy in memory
+    return _Layer(
+        attention_in=(weight, bias),
+        attention_out=_weights(layer.attention.output.dense),
+        attention_norm=_weights(layer.attention.output.LayerNorm),
+        inner=_weights(layer.intermediate.dense),
+        outer=_weights(layer.output.dense),
+        norm=_weights(layer.output.LayerNorm),
+    )
+
+
+def _weights(module: Any) -> "tuple[torch.Tensor, torch.Tensor]":
+    return module.weight, module.bias
