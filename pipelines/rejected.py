@@ -101,7 +101,7 @@ def rejected_table(found: Sequence[Rejected]) -> Table:
         row = sample.row
         languages = " → ".join(dict.fromkeys((row["query_lang"], row["positive_lang"])))
         cells = (f"{sample.job}\n{row['reason']}", f"{row['source']}\n{languages}", row["query"], row["positive"])
-        table.add_row(*(_shown(cell) for cell in cells))
+        table.add_row(*(shown_text(cell) for cell in cells))
     return table
 
 
@@ -109,6 +109,7 @@ def rejected_json(sample: Rejected) -> str:
     return json.dumps({"job": sample.job, **sample.row}, ensure_ascii=False)
 
 
-def _shown(text: str) -> str:
+def shown_text(text: str) -> str:
+    """A text as a terminal shows it: cut, control characters visible, no markup."""
     seen = str(visible(text))
     return escape(seen if len(seen) <= SHOWN_CHARACTERS else seen[: SHOWN_CHARACTERS - 1] + "…")

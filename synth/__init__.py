@@ -1,1 +1,1 @@
-"""Questions for long documents, written by an LLM. Empty until that job is built (see docs/design.md, open ends)."""
+"""Texts written or judged by an LLM: the client for OpenAI-compatible servers (`client.py`) and what is built on it."""

@@ -15,7 +15,7 @@ from pipelines.progress import TaskProgress, announce
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 
-VERSION = 1
+VERSION = 2
 PAGE: Final = "report/index.html"
 _TASK: Final = "page"
 

@@ -16,7 +16,7 @@ from pipelines.report.finished_run import FinishedRun
 from pipelines.report.row_choice import SmallestIds, joined, rows_at
 from pipelines.report.text import Clipped
 from pipelines.shards import read_batches
-from trainer.negatives import REASONS
+from trainer.mining import ALL_REASONS
 
 SHOWN_QUERIES: Final = 10
 
@@ -54,7 +54,7 @@ def mined_negatives(finished: FinishedRun, tell: Tell) -> Mined | None:
         return None
     left_out = sorted(manifest.details.get("candidates_left_out", {}).items(), key=lambda item: (-item[1], item[0]))
     return Mined(
-        _queries(finished, tell), manifest.details, [(name, REASONS.get(name, ""), rows) for name, rows in left_out]
+        _queries(finished, tell), manifest.details, [(name, ALL_REASONS.get(name, ""), rows) for name, rows in left_out]
     )
 
 

@@ -15,7 +15,18 @@ import jinja2
 from pipelines import __version__
 from pipelines.job import DOCUMENTS, HELD_OUT, PAIRS
 from pipelines.recipe import Recipe
-from pipelines.report import distributions, funnel, leakage, mined, provenance, samples, text, training
+from pipelines.report import (
+    distributions,
+    false_negatives,
+    funnel,
+    leakage,
+    mined,
+    provenance,
+    relevance,
+    samples,
+    text,
+    training,
+)
 from pipelines.report.finished_run import FinishedRun
 from pipelines.run_folder import RunFolder
 
@@ -81,7 +92,9 @@ def render(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda 
         "kept_samples": samples.kept_samples(kept.samples, wanted),
         "dropped_samples": dropped,
         "mined": mined.mined_negatives(finished, tell),
+        "false_negatives": false_negatives.false_negatives(finished),
         "relevance": distributions.relevance(finished, tell),
+        "threshold_view": relevance.threshold_view(finished, wanted, tell),
         "training": training.training(finished),
         "training_settings": provenance.flat(train.settings) if train else [],
         "evaluation": training.evaluation(finished),

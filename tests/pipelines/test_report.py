@@ -201,7 +201,8 @@ def whole_run(folder, words=lambda text: text):
         not_scored=1,
     )
     mined = pa.RecordBatch.from_pydict(
-        {
+        {name: [None] * 6 for name in MINED_SCHEMA.names}
+        | {
             "pair_id": training["pair_id"],
             "source": training["source"],
             "positive_row": [0, 1, 2, 3, 4, 5],
