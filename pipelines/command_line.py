@@ -3,6 +3,8 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -566,57 +568,212 @@ def decontaminate(
 @app.command(rich_help_panel=JOB_PANEL)
 def score(
     input_: Input,
-    output: Output,
-    model: Model,
+    output: Annotated[str | None, typer.Option("--output", help="JSONL or Parquet, by the ending")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="model folder (Hugging Face or sentence-transformers), or package://PACKAGE/folder"),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="pairs with a smaller cosine are dropped; -1 keeps all")] = -1.0,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="show what each threshold would keep, and so many pairs on both sides of the present one"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="with --calibrate: JSON instead of tables")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="a score setting, e.g. threshold_by_language.de=0.5"),
+    ] = None,
     query_field: QueryField = "query",
     positive_field: PositiveField = "positive",
+    language_field: Annotated[str | None, typer.Option(help="field that holds the language of both sides")] = None,
     report_file: ReportFile = None,
     keep_work: Keep = False,
     log_json: LogJson = False,
 ) -> None:
-    """Measure the relevance of the two sides with an encoder, and drop pairs below a threshold."""
-    settings = {"score": {"encoder": {"model": model}, "threshold": threshold}}
+    """Measure the relevance of the two sides with an encoder, and drop pairs below a threshold.
+
+    [bold]pairmill score --calibrate 10 --input RUN[/] shows of a run whose job score is finished, without measuring again,
+    what each threshold would keep by language, source and kind. Beside --model and --output it shows that of files.
+    """
+    from pipelines import standalone
+    from pipelines.errors import UserError
+    from pipelines.filter_input import is_run
+
+    if calibrate is not None and len(input_) == 1 and is_run(input_[0]):
+        standalone.show_calibration(console, _existing_run(input_[0]), calibrate, as_json=as_json)
+        return
+    if output is None or model is None:
+        raise UserError("Name the encoder with --model and the file to write with --output.")
+    given = {"encoder.model": model, "threshold": threshold, **_settings(set_ or [])}
+    fields = {"query": query_field, "positive": positive_field}
+    if language_field:
+        fields |= {"query_language_field": language_field, "positive_language_field": language_field}
     _standalone(
         "score",
         input_,
         output,
-        settings,
-        {"query": query_field, "positive": positive_field},
+        {"score": _nested(given)},
+        fields,
         report_file,
-        keep_work,
+        keep_work or calibrate is not None,
         log_json,
     )
+    if calibrate is not None:
+        folder = standalone.work_folder(output)
+        standalone.show_calibration(console, folder, calibrate, as_json=as_json)
+        if not keep_work:
+            standalone.remove_work_folder(folder)
 
 
 @app.command(rich_help_panel=JOB_PANEL)
 def mine(
-    pairs: Annotated[list[str], typer.Option("--pairs", help="pairs: JSONL or Parquet; may be repeated")],
-    output: Annotated[
-        str, typer.Option("--output", help="JSONL in FlagEmbedding's format: query, pos, neg, pos_scores, neg_scores")
+    pairs: Annotated[
+        list[str],
+        typer.Option(
+            "--pairs", help="files or globs: JSONL, Parquet, CSV, TSV (.gz ...); or a BEIR folder; may be repeated"
+        ),
     ],
+    output: Annotated[str, typer.Option("--output", help="JSONL or Parquet, by the ending; .tsv of a BEIR folder")],
     model: Model,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a mining setting, e.g. select.negatives=15")
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", help="passages: files or globs; default: the positives and negatives of the pairs"),
     ] = None,
-    query_field: QueryField = "query",
-    positive_field: PositiveField = "positive",
+    preset: Annotated[
+        str | None, typer.Option(help="window, number and sampling of hn_mine, sentence-transformers, c-pack or m3")
+    ] = None,
+    negatives: Annotated[int | None, typer.Option(min=1, help="of a query; 7")] = None,
+    range_: Annotated[
+        tuple[int, int] | None,
+        typer.Option("--range", metavar="FROM TO", help="ranks from 0 that may be negatives; 2 200"),
+    ] = None,
+    sampling: Annotated[str | None, typer.Option(help="top, uniform or softmax, among the allowed ones; top")] = None,
+    max_share_of_positive: Annotated[
+        float | None, typer.Option(help="of the lowest positive's score a negative stays under; 0.95")
+    ] = None,
+    margin: Annotated[float | None, typer.Option(help="a negative stays so far under the lowest positive")] = None,
+    candidates: Annotated[
+        str | None, typer.Option(help="where from: dense, bm25, lexical (M3), or several: dense,bm25; dense")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="cross-encoder folder that re-scores candidates; false negatives are dropped")
+    ] = None,
+    near: Annotated[
+        bool | None, typer.Option("--near/--no-near", help="no negative that is a near-duplicate of a positive")
+    ] = None,
+    pairs_format: Annotated[
+        str, typer.Option(help="auto, flagembedding, columns, pairs (pairmill's shards) or beir")
+    ] = "auto",
+    query_field: Annotated[str | None, typer.Option(help="of the pairs; default: by name (query, anchor ...)")] = None,
+    positive_field: Annotated[
+        str | None, typer.Option(help="of the pairs; default: by name (pos, positive ...)")
+    ] = None,
+    negative_field: Annotated[
+        list[str] | None, typer.Option(help="of the pairs: negatives that they came with; may be repeated")
+    ] = None,
     document_field: Annotated[
-        str | None, typer.Option(help="field of the positive's document: its other passages are no negatives")
+        str | None, typer.Option(help="of pairs and corpus: no negative from a document of a positive")
     ] = None,
+    answers_field: Annotated[
+        str | None, typer.Option(help="of the pairs: answers; no negative holds one (DPR)")
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="of the corpus; default: by name (text, passage ...)")] = None,
+    title_field: Annotated[str, typer.Option(help="of the corpus, put before the text; '' for none")] = "title",
+    id_field: Annotated[str | None, typer.Option(help="of the corpus; default: by name (_id, id ...)")] = None,
+    split: Annotated[str, typer.Option(help="of a BEIR folder: qrels/SPLIT.tsv")] = "train",
+    output_format: Annotated[
+        str, typer.Option(help="same (as it came), flagembedding, triplets, columns, labeled-list or qrels")
+    ] = "same",
+    scores: Annotated[
+        bool | None,
+        typer.Option("--scores/--no-scores", help="write scores; default: where the form has room for them"),
+    ] = None,
+    keep_without_negatives: Annotated[
+        bool,
+        typer.Option("--keep-without-negatives", help="write queries that got none too (FlagEmbedding stops there)"),
+    ] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(help="a folder that keeps vectors: later runs encode only what is new")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that mine; the result is the same")] = 1,
+    max_bad_share: Annotated[
+        float, typer.Option(min=0, max=0.99, help="bad rows to leave out, into OUTPUT.quarantine.jsonl; 0: none")
+    ] = 0.0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="any setting, e.g. select.fewest=3 or encoder.query_prompt='query: '"
+        ),
+    ] = None,
+    work: Annotated[str | None, typer.Option(help="local folder to work in; default OUTPUT.work")] = None,
     report_file: ReportFile = None,
-    keep_work: Keep = False,
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="keep the working folder: other settings then start from its vectors")
+    ] = False,
     log_json: LogJson = False,
 ) -> None:
-    """Mine hard negatives for pairs from the passages of all of them: exact search, no negatives from a positive's document."""
-    settings = {
-        "dedup": {"near": None, "max_pairs_per_query": 10**6, "max_pairs_per_positive": 10**6},
-        "mine": _nested({"encoder.model": model, **_settings(set_ or [])}),
+    """Mine hard negatives for training pairs: exact search, nothing that is likely another right answer.
+
+    [bold]pairmill mine --pairs pairs.jsonl --corpus corpus.jsonl --model MODEL --output mined.jsonl[/] takes FlagEmbedding's
+    {"query", "pos", "neg"}, sentence-transformers' columns (anchor, positive, negative ...), pairmill's shards or a BEIR folder,
+    and gives the rows back in their order with their negatives. No negative is a positive of the query (in any of its rows),
+    says the same, holds a positive or is its near-duplicate, comes from its document (--document-field) or scores 95 % of
+    the positive and more. Negatives that came with a row stay, first, and no rule is asked about them.
+
+    A --preset does without the rules that its original has not: all without the 95 %; hn_mine and sentence-transformers also
+    without near-duplicates and passages that hold a positive. hn_mine fills up with random passages, marked by rank -1.
+
+    After Ctrl-C or a kill the same command goes on from finished blocks and ends with the same bytes. Other settings start
+    only what they touch.
+    """
+    from pipelines.mining.command import mine_command
+
+    given: dict[str, Any] = {
+        "select.negatives": negatives,
+        "select.rank_window": range_ and list(range_),
+        "select.sampling": sampling,
+        "select.max_share_of_positive": max_share_of_positive,
+        "select.margin": margin,
+        "candidates.sources": candidates and [source.strip() for source in candidates.split(",")],
+        "judge.cross_encoder.model": judge,
+        "embeddings": embeddings,
     }
-    fields = {"query": query_field, "positive": positive_field}
-    if document_field:
-        fields["document_id"] = document_field
-    _standalone("mine", pairs, output, settings, fields, report_file, keep_work, log_json)
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if near is not None:
+        chosen |= {"near": {} if near else None}
+    inputs = {
+        "pairs": pairs,
+        "corpus": corpus or [],
+        "pairs_format": pairs_format,
+        "query_field": query_field,
+        "positive_field": positive_field,
+        "negative_fields": negative_field or [],
+        "document_field": document_field,
+        "answers_field": answers_field,
+        "text_field": text_field,
+        "title_field": title_field,
+        "id_field": id_field,
+        "split": split,
+        "max_bad_share": max_bad_share,
+    }
+    with _interruptible():
+        mine_command(
+            console,
+            inputs=inputs,
+            preset=preset,
+            chosen=_nested({"encoder.model": model} | chosen | _settings(set_ or [])),
+            output=output,
+            output_format=output_format,
+            scores=scores,
+            keep_without_negatives=keep_without_negatives,
+            report_file=report_file,
+            workers=workers,
+            work=work,
+            keep_work=keep_work,
+            log_json=log_json,
+        )
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -645,28 +802,64 @@ def pack(
 def train(
     data: Annotated[str, typer.Option("--data", help="a pack folder")],
     model: Model,
-    output: Annotated[str, typer.Option("--output", help="folder for checkpoints, metrics and model/")],
-    steps: Annotated[int, typer.Option(min=1)],
+    output: Annotated[str | None, typer.Option("--output", help="folder for checkpoints, metrics and model/")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="instead of --steps: how often through the data")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="settings of a published run, e.g. bge-base-stage-2 or m3-stage-2")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 100,
     restart: Annotated[
         bool, typer.Option("--restart", help="remove checkpoints of other settings or data and start anew")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write TensorBoard files to OUTPUT/tensorboard, too")
+    ] = False,
+    peak_tflops: Annotated[
+        float | None, typer.Option(help="of one device, for the MFU shown; default: NVIDIA's figure for the GPU")
+    ] = None,
+    evaluate_on: Annotated[
+        list[str] | None, typer.Option(help="a folder in BEIR layout to evaluate on while training; may be repeated")
+    ] = None,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="with --evaluate-on: steps between evaluations")] = 500,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="with --evaluate-on: stop after so many evaluations without a new best")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show batches, padding, memory and time, and train nothing")
+    ] = False,
+    show_step: Annotated[
+        int | None, typer.Option(min=1, help="show the pairs of this step, one JSON object a line, and train nothing")
+    ] = None,
+    find_batch_size: Annotated[
+        bool, typer.Option("--find-batch-size", help="try how large a batch fits, by length group, and train nothing")
+    ] = False,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="with --find-batch-size on a CPU: GB that training may take")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="a training setting, e.g. temperature=0.05")
     ] = None,
 ) -> None:
-    """Train an encoder on packed shards. The same command again resumes from the newest checkpoint."""
-    from pipelines import standalone
+    """Train an encoder on packed shards. The same command again resumes from the newest checkpoint.
 
-    settings = {
-        "model": model,
-        "steps": steps,
-        "seed": seed,
-        "checkpoint_every": checkpoint_every,
-        **_settings(set_ or []),
-    }
-    standalone.train(console, data, output, settings, restart=restart)
+    On several GPUs: torchrun --nproc-per-node 8 --no-python pairmill train ...
+    """
+    from pipelines import training
+
+    given = {"model": model, "seed": seed, "checkpoint_every": checkpoint_every, **_settings(set_ or [])}
+    settings = training.train_settings(data, preset, steps, epochs, _nested(given), otherwise=show_step or find_batch_size)
+    training.tell_about_preset(console, data, preset)
+    if dry_run:
+        training.show_dry_run(console, data, settings)
+    elif show_step is not None:
+        training.show_step(data, settings, show_step)
+    elif find_batch_size:
+        training.show_batch_sizes(console, data, settings, memory_gb=memory)
+    else:
+        watching = training.Watching(tensorboard, peak_tflops, tuple(evaluate_on or ()), evaluate_every, patience)
+        training.train(console, data, output, settings, watching, restart=restart)
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -680,6 +873,69 @@ def evaluate(
     from pipelines import standalone
 
     standalone.evaluate(console, models, data, output, bm25=bm25)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def judge(
+    pairs: Annotated[
+        list[str],
+        typer.Option("--pairs", help="pairs with negatives, in any form that `pairmill mine` reads, or a run's folder"),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", help="JSONL: query, pos, neg, pos_scores, neg_scores, and what else a row had"),
+    ] = None,
+    cross_encoder: Annotated[
+        str | None,
+        typer.Option(help="the judge: folder of a sequence-classification model, e.g. of bge-reranker-v2-m3"),
+    ] = None,
+    llm: Annotated[str | None, typer.Option(help="the judge: an LLM's name on an OpenAI-compatible server")] = None,
+    url: Annotated[str, typer.Option(help="with --llm: the server")] = "http://127.0.0.1:8000/v1",
+    key_variable: Annotated[
+        str | None, typer.Option(help="with --llm: the environment variable that holds the key; default: no key")
+    ] = None,
+    answers: Annotated[
+        str, typer.Option(help="with --llm: database that keeps all answers, so that nothing is paid for twice")
+    ] = "llm-answers.sqlite",
+    estimate: Annotated[
+        int | None, typer.Option(min=1, help="judge so many negatives only, and tell the share of false ones")
+    ] = None,
+    clean: Annotated[
+        bool,
+        typer.Option("--clean", help="leave out the negatives that the judge finds relevant; see relabel_above too"),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="with --llm: tell calls, tokens, hours and money, and send nothing")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="with --estimate: of the sample")] = 0,
+    examples: Annotated[int, typer.Option(min=0, help="with --estimate: how many negatives to show")] = 10,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="a setting, e.g. relabel_above=0.9 or cross_encoder.max_length=1024"
+        ),
+    ] = None,
+    report_file: ReportFile = None,
+) -> None:
+    """Have a cross-encoder or an LLM judge pairs and their negatives.
+
+    [bold]--estimate 200[/] tells how many of the negatives are false ones, with an interval. [bold]--output[/] writes all with
+    the judge's scores, for distillation; [bold]--clean[/] leaves out false negatives, and [bold]--set relabel_above=0.9[/] makes
+    positives of them (RLHN). The same command goes on after a kill.
+    """
+    from pipelines import judge_command
+
+    given = {"cross_encoder.model": cross_encoder, "llm.client.model": llm}
+    if llm:
+        given |= {"llm.client.base_url": url, "llm.client.answers": answers}
+    settings = _nested({name: value for name, value in given.items() if value is not None} | _settings(set_ or []))
+    if llm:
+        settings["llm"]["client"].setdefault("key_variable", key_variable)
+    judging = judge_command.Judging(tuple(pairs), output, estimate, clean, seed, examples, report_file)
+    if dry_run:
+        judge_command.tell_costs(console, judging, settings)
+    else:
+        judge_command.judge(console, judging, settings)
 
 
 def _standalone(
@@ -700,7 +956,7 @@ def _standalone(
     recipe = standalone.pair_recipe(job, inputs, fields, settings)
     folder = standalone.work_folder(output)
     _run(recipe, folder, log_json, [name for name in recipe.jobs() if name != "report"])
-    rows = standalone.export(folder, recipe, job, output)
+    rows = standalone.export(folder, job, output)
     standalone.write_counts(folder, job, report_file)
     if leaks:
         standalone.export_leaks(folder, leaks)
@@ -724,10 +980,16 @@ def _run(recipe: "Recipe", folder: Any, log_json: bool, only: list[str] | None =
     from pipelines.launcher import run_recipe
     from pipelines.run_folder import absolute
 
-    signal.signal(signal.SIGTERM, _interrupt)  # end the job's process politely: training writes a checkpoint
+    with _interruptible(), choose_display(console, log_json) as display:
+        run_recipe(recipe, absolute(folder), display, only)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the work politely (training writes a checkpoint), with exit code 130."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with choose_display(console, log_json) as display:
-            run_recipe(recipe, absolute(folder), display, only)
+        yield
     except KeyboardInterrupt:
         errors.print("Interrupted. What was finished is kept; the same command goes on from there.", highlight=False)
         raise typer.Exit(130) from None

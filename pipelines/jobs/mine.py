@@ -1,75 +1,79 @@
 """mine: hard negatives for every training pair, from the deduplicated passages of the training side.
 
     1. the passages are encoded, one task a shard; vectors are kept as float16 .npy in embeddings/
-    2. every pair shard: queries are encoded, the exact top k over the passages of their kind is taken, negatives are chosen
+    2. where the rules need them, texts and an index of words are laid out as memory-mapped files (_texts, _words), which
+       go when the job is done
+    3. every pair shard: queries are encoded and mined (trainer.mining) against the passages of their kind
 
-A negative is never a passage of a document that one of the query's positives occurs in (all pairs of the query's cluster
-count), nor one of a positive's cluster of near-duplicates (dedup; positives of pairs that only its caps dropped count too), nor of the cluster of a passage that says the same as the
-query itself (equal once folded: filters.duplicates).
-Writes the role `mined`, row by row beside the pair shard of the same name: positive_row, positive_score, negative_rows,
-negative_scores, negative_ranks (-1: drawn at random). Rows are row numbers in dedup's passage shards, in shard order.
+Writes the role `mined`, row by row beside the pair shard of the same name (MINED_SCHEMA). Rows are row numbers in dedup's
+passage shards, in shard order. The reference of the rules on scores is the lowest positive of the query's cluster. What a
+query must not get: pipelines.passage_members. Negatives that came with the source are not touched; pack puts them first.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-from filters.duplicates import dedup_key
 from pipelines import embeddings, storage
 from pipelines.embeddings import Embeddings
-from pipelines.job import PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
+from pipelines.errors import UserError
+from pipelines.job import PAIRS, Job, Outcome, Plan, finished, is_committed, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.score import readable_rows
+from pipelines.judges import judge_facts, make_judge
 from pipelines.manifest import fingerprint, input_names
+from pipelines.mining.texts import StoredRows
+from pipelines.passage_members import MemberFiles, group_of, key_pairs, load_members
 from pipelines.progress import TaskProgress
 from pipelines.recipe import MineSettings, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from sources.schema import text_ids
 from trainer.backbone import model_fingerprint
+from trainer.ragged import Ragged
 
 if TYPE_CHECKING:
-    from trainer.negatives import NegativeSettings, Selection
+    from trainer.bm25 import Bm25Index
+    from trainer.mining import MinedBlock, PassageTexts
+    from trainer.vector_files import VectorFiles
 
-VERSION = 3
+VERSION = 4
 MINED: Final = "mined"
 MINED_SCHEMA: Final = pa.schema(
     [
         ("pair_id", pa.binary(16)),
         ("source", pa.string()),
         ("positive_row", pa.int64()),
-        ("positive_score", pa.float32()),
+        ("positive_score", pa.float32()),  # the encoder's; null where it cannot read the pair
         ("negative_rows", pa.list_(pa.int64())),
         ("negative_scores", pa.list_(pa.float32())),
-        ("negative_ranks", pa.list_(pa.int32())),
+        ("negative_ranks", pa.list_(pa.int32())),  # -1: drawn at random
+        ("negative_origins", pa.list_(pa.string())),  # "dense", "dense+bm25", ..., "random"
+        # Of a judge: null or empty without one. A score that it did not give is null.
+        ("positive_judge_score", pa.float32()),
+        ("negative_judge_scores", pa.list_(pa.float32())),
+        ("relabelled_rows", pa.list_(pa.int64())),  # passages that the judge finds to be positives
+        ("relabelled_scores", pa.list_(pa.float32())),
+        ("relabelled_judge_scores", pa.list_(pa.float32())),
     ]
 )
 EMBEDDINGS: Final = "embeddings"
-CANDIDATES_AT_ONCE: Final = 4_000_000  # scores held while negatives are chosen; queries x k
-_PAIR_COLUMNS: Final = (
-    "query",
-    "positive",
-    "kind",
-    "document_id",
-    "query_lang",
-    "positive_lang",
-    "query_cluster_id",
-)
-_CAPS: Final = ("query_cap", "positive_cap", "document_cap", "domain_cap")  # reasons that say nothing against a pair
-_ID: Final = np.dtype([("high", "u8"), ("low", "u8")])
+_TEXTS: Final = "_texts"
+_WORDS: Final = "_words"
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.mine is not None
-    model = model_fingerprint(recipe.mine.encoder.model)
-    pairs = pair_plan(recipe, run, "mine", recipe.mine, (PAIRS,), model_fingerprint=model, seed=recipe.seed)
+    facts = {"model_fingerprint": model_fingerprint(recipe.mine.encoder.model), "seed": recipe.seed}
+    judge = judge_facts(recipe.mine.judge)
+    pairs = pair_plan(recipe, run, "mine", recipe.mine, (PAIRS,), judge=judge, **facts)
     from_dedup = [file for role in (PASSAGES, REJECTS) for file in finished(run, "dedup").files_of(role)]
     return Plan(pairs.settings, [*pairs.inputs, *input_names(from_dedup, "dedup")])
 
@@ -104,24 +108,29 @@ def execute(job: Job) -> Outcome:
     vectors = embeddings.prepare(job)
     write_vectors = partial(write_embeddings, job.folder, settings, members, vectors)
     embedded = job.run_tasks(encoding, write_vectors, bytes_to_read=size, encoder=True)
-    corpus = CorpusFiles(
-        members, vectors, tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding)
-    )
     mining = [
         Task(_stem(file.path), job.fingerprint, storage.join(job.run.job(before.job), file.path))
         for file in before.files_of(PAIRS)
     ]
+    open_tasks = [task for task in mining if not is_committed(job.folder, task.name, task.fingerprint)]
+    texts = write_texts(job.folder, passages, passage_urls) if open_tasks and settings.needs_texts else ()
+    words = write_words(job.folder, texts) if open_tasks and "bm25" in settings.candidates.sources else None
+    matrices = tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding)
+    corpus = CorpusFiles(members, vectors, matrices, texts, words)
     write = partial(write_mined, job.folder, settings, job.recipe.seed, corpus)
     size = sum(file.bytes for file in before.files_of(PAIRS))
     mined = job.run_tasks(mining, write, bytes_to_read=size, encoder=True)
+    for scratch in (_TEXTS, _WORDS):
+        storage.remove(storage.join(job.folder, scratch))
     details: dict[str, Any] = {"passages": sum(file.rows for file in passages)}
-    for name in ("queries", "negatives", "without_negatives", "not_read"):
+    for name in COUNTS:
         details[name] = sum(part.details[name] for part in mined)
-    excluded: dict[str, int] = {}
-    for part in mined:
-        for reason, count in part.details["candidates_left_out"].items():
-            excluded[reason] = excluded.get(reason, 0) + count
-    return Outcome([*embedded, *mined], details | {"candidates_left_out": excluded})
+    for name in ("candidates_left_out", "judged"):
+        counted: Counter[str] = Counter()
+        for part in mined:
+            counted.update(part.details[name])
+        details[name] = dict(counted)
+    return Outcome([*embedded, *mined], details)
 
 
 def _stem(path: str) -> str:
@@ -129,16 +138,13 @@ def _stem(path: str) -> str:
 
 
 def write_embeddings(
-    folder: str, settings: MineSettings, files: "MemberFiles", vectors: Embeddings, task: Any, progress: TaskProgress
+    folder: str, settings: MineSettings, files: MemberFiles, vectors: Embeddings, task: Any, progress: TaskProgress
 ) -> Part:
     """The vectors of one shard's passages that belong to a pair the encoder reads: float16[rows, dimensions], zeros else."""
     members = load_members(files)
-    wanted = np.zeros(len(members.ids), bool)
-    for rows in members.of_kind.values():
-        wanted[rows] = True
     matrices, encoded = [], 0
     for batch in read_batches(task.payload):
-        chosen = wanted[members.rows_of(batch["passage_id"])]
+        chosen = members.encoded[members.rows_of(batch["passage_id"])]
         found = vectors.embed(settings.encoder, "passage", batch["text"].filter(pa.array(chosen)), progress.beat)
         matrix = np.zeros((batch.num_rows, found.shape[1]), np.float16)
         matrix[chosen] = found
@@ -154,175 +160,100 @@ def write_embeddings(
     return commit_part(folder, task.name, task.fingerprint, [file], Tally(), [], details={"encoded": encoded})
 
 
-@dataclass(frozen=True)
-class MemberFiles:
-    """Where the passages and the pairs that lead to them lie, and which pairs count."""
-
-    passages: tuple[str, ...]
-    pairs: tuple[str, ...]
-    within: str
-    reads: tuple[str, ...]
-    rejects: tuple[str, ...]  # of dedup
-
-
-@dataclass(frozen=True)
-class Multimap:
-    """uint64 keys to the int64 values of each."""
-
-    keys: np.ndarray[Any, Any]  # uint64[n], sorted
-    values: np.ndarray[Any, Any]  # int64[n]
-
-    @classmethod
-    def of(cls, keys: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> "Multimap":
-        """Of n (key, value) pairs; repeated ones are kept once."""
-        pairs = np.unique(np.stack([keys.astype(np.uint64), values.astype(np.int64).view(np.uint64)], axis=1), axis=0)
-        return cls(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]).view(np.int64))
-
-    def follow(self, starts: np.ndarray[Any, Any], keys: np.ndarray[Any, Any]) -> tuple[Any, Any]:
-        """From (start, key) pairs to all (start, value) pairs, each once."""
-        first = np.searchsorted(self.keys, keys.astype(np.uint64), "left")
-        counts = np.searchsorted(self.keys, keys.astype(np.uint64), "right") - first
-        index = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        pairs = np.unique(np.stack([np.repeat(starts, counts), self.values[index]], axis=1), axis=0)
-        return pairs[:, 0], pairs[:, 1]
+def write_texts(folder: str, passages: list[ShardFile], urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The passages' texts as uncompressed Arrow files, one a shard, to be memory-mapped; those that are there are kept. In a
+    run folder that is not local nothing is written: the shards themselves are returned."""
+    if not storage.is_local(folder):
+        return urls
+    paths = []
+    for file, url in zip(passages, urls, strict=True):
+        path = storage.join(folder, _TEXTS, f"{file.sha256}.arrow")
+        if not storage.exists(path):
+            schema = pa.schema([("text", pa.large_string())])
+            with storage.atomic_write(path) as stream, pa.ipc.new_file(stream, schema) as writer:
+                for batch in read_batches(url, ["text"]):
+                    writer.write_batch(
+                        pa.RecordBatch.from_arrays([batch["text"].cast(pa.large_string())], schema=schema)
+                    )
+        paths.append(path)
+    return tuple(paths)
 
 
-@dataclass(frozen=True)
-class Members:
-    """The passages by row number, and what belongs together with them."""
+def write_words(folder: str, texts: tuple[str, ...]) -> str:
+    """An index of the passages' words (BM25), made anew: its folder. Raises UserError where the run folder is not local."""
+    from trainer.bm25 import Bm25Index
 
-    ids: np.ndarray[Any, Any]  # (high, low) uint64 pairs, sorted
-    rows: np.ndarray[Any, Any]  # int64[passages]: the row number of each id
-    of_kind: dict[str, np.ndarray[Any, Any]]  # kind -> sorted int64 rows
-    of_query: Multimap  # query cluster -> the rows of its positives
-    documents: Multimap  # row -> hashes of the documents it occurs in
-    of_document: Multimap  # hash of a document -> rows
-    of_text: Multimap  # folded text -> rows
-    of_cluster: Multimap  # cluster of passages -> rows
-    clusters: np.ndarray[Any, Any]  # uint64[passages]: the cluster of each row
-    capped: Multimap  # query cluster -> clusters of positives, of the pairs that dedup's caps dropped
+    if not storage.is_local(folder):
+        raise UserError(
+            "mine.candidates.sources names bm25, which needs a local run folder for its memory-mapped index. Run in a local"
+            " folder, or take bm25 out."
+        )
+    rows = load_texts(texts)
 
-    def rows_of(self, passage_ids: pa.Array) -> np.ndarray[Any, Any]:
-        """int64[n]: the row number of each passage id; every id must be there."""
-        result: np.ndarray[Any, Any] = self.rows[np.searchsorted(self.ids, _void(passage_ids))]
-        return result
+    def blocks() -> Iterator[pa.Array]:
+        for start in range(0, len(rows), 4096):
+            yield rows.take(np.arange(start, min(start + 4096, len(rows))))
 
-    def forbidden(self, pairs: pa.RecordBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """For the queries of n pairs, the (query number, row) pairs of passages that must not be their negatives."""
-        numbers = np.arange(pairs.num_rows)
-        positives = self.of_query.follow(numbers, _halves(query_clusters(pairs)))
-        itself = self.of_text.follow(numbers, _halves(dedup_key(pairs["query"])))
-        documents = self.documents.follow(*positives)
-        alike = [self.of_cluster.follow(query, self.clusters[row]) for query, row in (positives, itself)]
-        query, cluster = self.capped.follow(numbers, _halves(query_clusters(pairs)))
-        alike.append(self.of_cluster.follow(query, cluster.view(np.uint64)))
-        found = (self.of_document.follow(*documents), *alike)
-        each_once = np.unique(np.concatenate([np.stack(each, axis=1) for each in found]), axis=0)
-        return each_once[:, 0], each_once[:, 1]
-
-
-def query_clusters(pairs: pa.RecordBatch) -> pa.Array:
-    """The cluster of each pair's query (dedup); of pairs without one, the query alone, folded: binary(16)."""
-    clusters = pairs["query_cluster_id"]
-    return pc.coalesce(clusters, dedup_key(pairs["query"])) if clusters.null_count else clusters
-
-
-def _halves(keys: pa.Array) -> np.ndarray[Any, Any]:
-    """uint64[n]: the first half of each 128-bit key. Two that agree by chance only leave a candidate out."""
-    return np.ascontiguousarray(_void(keys)["high"])
+    words = storage.join(folder, _WORDS)
+    Bm25Index.build(blocks(), words)
+    return words
 
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The passages and their vectors, in the same order."""
+    """The passages, their vectors and texts, in the same order. Small: it is sent to workers."""
 
     members: MemberFiles
     queries: Embeddings  # where the queries' vectors come from
     embeddings: tuple[str, ...]
-
-
-def _void(ids: pa.Array) -> np.ndarray[Any, Any]:
-    """binary(16)[n] -> big-endian pairs that sort as bytes do."""
-    raw = np.frombuffer(ids.buffers()[1], ">u8").reshape(-1, 2)[ids.offset : ids.offset + len(ids)]
-    return np.ascontiguousarray(raw.astype("u8")).view(_ID).reshape(-1)
-
-
-def document_hashes(documents: pa.Array) -> np.ndarray[Any, Any]:
-    """uint64[n]: a hash of each document id."""
-    encoded = documents.dictionary_encode()
-    hashes = np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in encoded.dictionary.to_pylist()], np.uint64)
-    result: np.ndarray[Any, Any] = hashes[encoded.indices.to_numpy()]
-    return result
+    texts: tuple[str, ...] = ()  # write_texts; empty where they are not needed
+    words: str | None = None  # write_words
 
 
 @cache
-def load_members(files: MemberFiles) -> Members:
-    """One copy a process."""
-    ids, clusters, folded = [np.zeros(0, _ID)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for url in files.passages:
-        for batch in read_batches(url, ["passage_id", "text", "cluster_id"]):
-            ids.append(_void(batch["passage_id"]))
-            clusters.append(_halves(batch["cluster_id"]))
-            folded.append(_halves(dedup_key(batch["text"])))
-    all_ids, all_clusters = np.concatenate(ids), np.concatenate(clusters)
-    order = np.argsort(all_ids, order=("high", "low")).astype(np.int64)
-    sorted_ids = all_ids[order]
-    kinds: dict[str, list[np.ndarray[Any, Any]]] = {}
-    rows_seen, queries, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for url in files.pairs:
-        for batch in read_batches(url, _PAIR_COLUMNS):
-            rows = order[np.searchsorted(sorted_ids, _void(text_ids(batch["positive"])))]
-            rows_seen.append(rows)
-            queries.append(_halves(query_clusters(batch)))
-            documents.append(document_hashes(batch["document_id"]))
-            readable = readable_rows(batch, files.reads)
-            for kind in pc.unique(batch["kind"]).to_pylist():
-                of_kind = pc.equal(batch["kind"], kind).to_numpy(zero_copy_only=False) & readable
-                kinds.setdefault(_group(kind, files.within), []).append(rows[of_kind])
-    occurring, in_documents = np.concatenate(rows_seen), np.concatenate(documents)
-    return Members(
-        ids=sorted_ids,
-        rows=order,
-        of_kind={kind: np.unique(np.concatenate(rows)) for kind, rows in kinds.items()},
-        of_query=Multimap.of(np.concatenate(queries), occurring),
-        documents=Multimap.of(occurring, in_documents.view(np.int64)),
-        of_document=Multimap.of(in_documents, occurring),
-        of_text=Multimap.of(np.concatenate(folded), np.arange(len(all_clusters))),
-        of_cluster=Multimap.of(all_clusters, np.arange(len(all_clusters))),
-        clusters=all_clusters,
-        capped=_capped(files.rejects),
-    )
+def load_vectors(urls: tuple[str, ...]) -> "VectorFiles":
+    """Read as they are needed where the files are local; else one copy a process."""
+    from trainer.vector_files import VectorFiles
 
-
-def _capped(rejects: tuple[str, ...]) -> Multimap:
-    queries, clusters = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for url in rejects:
-        for batch in read_batches(url, ["query_cluster_id", "positive_cluster_id", "reason"]):
-            capped = batch.filter(pc.is_in(batch["reason"], pa.array(_CAPS)))
-            queries.append(_halves(capped["query_cluster_id"]))
-            clusters.append(_halves(capped["positive_cluster_id"]))
-    return Multimap.of(np.concatenate(queries), np.concatenate(clusters).view(np.int64))
-
-
-@cache
-def load_vectors(embeddings: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    """float16[passages, dimensions], one copy a process."""
+    if all(storage.is_local(url) for url in urls):
+        return VectorFiles.open([storage.split_url(url)[1] for url in urls])
     matrices = []
-    for url in embeddings:
+    for url in urls:
         with storage.open_for_reading(url) as stream:
             matrices.append(np.lib.format.read_array(stream, allow_pickle=False))
-    return np.concatenate(matrices)
+    return VectorFiles.of(np.concatenate(matrices))
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts by row number: a column of stored rows, or an array in memory."""
+
+    rows: StoredRows | pa.Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: np.ndarray[Any, Any]) -> pa.Array:
+        return self.rows.take(rows).column(0) if isinstance(self.rows, StoredRows) else self.rows.take(pa.array(rows))
 
 
 @cache
-def candidate_vectors(files: CorpusFiles, kind: str) -> np.ndarray[Any, Any]:
-    """float16[candidates, dimensions] of one kind, one copy a process."""
-    vectors: np.ndarray[Any, Any] = load_vectors(files.embeddings)[load_members(files.members).of_kind[kind]]
-    return vectors
+def load_texts(urls: tuple[str, ...]) -> "PassageTexts":
+    """What write_texts gave: Arrow files memory-mapped, passage shards as one copy a process."""
+    if all(url.endswith(".arrow") for url in urls):
+        return _Texts(StoredRows([Path(storage.split_url(url)[1]) for url in urls], ["text"]))
+    chunks = [batch["text"].cast(pa.large_string()) for url in urls for batch in read_batches(url, ["text"])]
+    return _Texts(pa.chunked_array(chunks, pa.large_string()).combine_chunks())
 
 
-def _group(kind: str, within: str) -> str:
-    return kind if within == "kind" else "all"
+@cache
+def load_words(folder: str) -> "Bm25Index":
+    from trainer.bm25 import Bm25Index
+
+    return Bm25Index.open(folder)
+
+
+COUNTS: Final = ("queries", "negatives", "without_negatives", "not_read", "relabelled", "drawn_at_random")
 
 
 def write_mined(
@@ -330,119 +261,130 @@ def write_mined(
 ) -> Part:
     """One pair shard -> its `mined` shard."""
     tally = Tally()
-    counts: dict[str, int] = {"queries": 0, "negatives": 0, "without_negatives": 0, "not_read": 0}
+    counts = dict.fromkeys(COUNTS, 0)
     left_out: Counter[str] = Counter()
+    judged: Counter[str] = Counter()
     with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards:
         for batch in read_batches(task.payload):
-            mined, not_read, excluded = mine_batch(batch, files, settings, seed, progress.beat)
+            mined, found = mine_batch(batch, files, settings, seed, progress.beat)
             shards.write(MINED, mined)
             tally.add(batch, "in")
             tally.add(batch, "out")
+            not_read = mined["positive_score"].null_count
             lengths = pc.list_value_length(mined["negative_rows"]).to_numpy()
             counts["queries"] += batch.num_rows - not_read
             counts["not_read"] += not_read
             counts["negatives"] += int(lengths.sum())
             counts["without_negatives"] += int((lengths == 0).sum()) - not_read
-            left_out.update(excluded)
-    details = counts | {"candidates_left_out": dict(sorted(left_out.items()))}
+            counts["relabelled"] += len(mined["relabelled_rows"].flatten())
+            for each in found:
+                left_out.update(each.negatives.dropped)
+                judged.update(each.judged)
+                counts["drawn_at_random"] += int((each.negatives.ranks < 0).sum())
+    details = counts | {"candidates_left_out": dict(sorted(left_out.items())), "judged": dict(sorted(judged.items()))}
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [MINED], details=details)
 
 
 def mine_batch(
     batch: pa.RecordBatch, files: CorpusFiles, settings: MineSettings, seed: int, on_batch: Callable[[int], None]
-) -> tuple[pa.RecordBatch, int, dict[str, int]]:
-    """PAIR batch -> (MINED batch row by row, queries the encoder cannot read, candidates left out by reason)."""
+) -> "tuple[pa.RecordBatch, list[MinedBlock]]":
+    """PAIR batch -> its MINED batch, row by row, and what was found for the queries of each kind."""
+    from trainer.mining import MiningCorpus, QueryBlock, mine_block
+
     members, vectors = load_members(files.members), load_vectors(files.embeddings)
-    select = settings.select.model_copy(update={"seed": seed + settings.select.seed})
-    total = batch.num_rows
-    positive_rows = members.rows_of(text_ids(batch["positive"]))
+    mining = settings.mining(seed)
+    judge = make_judge(settings.judge) if settings.judge else None
+    texts = load_texts(files.texts) if files.texts else None
+    words = load_words(files.words) if files.words else None
     readable = readable_rows(batch, settings.reads)
-    positive_scores = np.full(total, np.nan, np.float32)
-    pieces: list[tuple[np.ndarray[Any, Any], Any, np.ndarray[Any, Any]]] = []
-    left_out: Counter[str] = Counter()
     kinds = np.array(batch["kind"].to_pylist(), dtype=object)
+    found: list[MinedBlock] = []
+    places, own = [], members.rows_of(text_ids(batch["positive"]))
     for kind in sorted(set(kinds[readable])):
         chosen = np.flatnonzero(readable & (kinds == kind))
-        group = _group(kind, settings.within)
-        texts = batch["query"].take(pa.array(chosen))
-        queries = files.queries.embed(settings.encoder, "query", texts, on_batch)
-        positives = vectors[positive_rows[chosen]]
-        positive_scores[chosen] = np.einsum("nd,nd->n", queries.astype(np.float64), positives.astype(np.float64))
-        ids = _void(batch["pair_id"].take(pa.array(chosen)))["low"]
-        excluded = _excluded(members, members.of_kind[group], batch.take(pa.array(chosen)))
-        for block, selection in _select(
-            queries, candidate_vectors(files, group), positive_scores[chosen], excluded, ids, select
-        ):
-            left_out.update(selection.dropped)
-            pieces.append((chosen[block], selection, members.of_kind[group]))
-    scores = pa.array(positive_scores.round(4), pa.float32(), mask=np.isnan(positive_scores))
-    columns = [batch["pair_id"], batch["source"], pa.array(positive_rows), scores, *_lists_in_order(total, pieces)]
-    return pa.RecordBatch.from_arrays(columns, schema=MINED_SCHEMA), int((~readable).sum()), dict(left_out)
+        pairs = batch.take(pa.array(chosen))
+        searched = members.of_kind[group_of(kind, settings.within)]
+        block = QueryBlock(
+            key_pairs(pairs["pair_id"])["low"],
+            pairs["query"],
+            files.queries.embed(settings.encoder, "query", pairs["query"], on_batch),
+            members.positives(pairs),
+            members.forbidden(pairs),
+        )
+        corpus = MiningCorpus(vectors, texts, searched if len(searched) < len(vectors) else None, words)
+        mined = mine_block(block, corpus, mining, judge, on_batch)
+        found.append(mined)
+        places.append(_Place(chosen, block.positives, own[chosen]))
+    return _mined_batch(batch, own, found, places, settings), found
 
 
-def _excluded(
-    members: Members, candidates: np.ndarray[Any, Any], pairs: pa.RecordBatch
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """What each query may not get, as candidate numbers (offsets int64[queries + 1], numbers int64[])."""
-    numbers, rows = members.forbidden(pairs)
-    places = np.searchsorted(candidates, rows)
-    inside = candidates[np.minimum(places, len(candidates) - 1)] == rows
-    offsets = np.searchsorted(numbers[inside], np.arange(pairs.num_rows + 1))
-    return offsets.astype(np.int64), places[inside].astype(np.int64)
+@dataclass(frozen=True)
+class _Place:
+    """Where the queries of one kind stand in their batch."""
+
+    rows: np.ndarray[Any, Any]  # int64[queries]: rows of the batch
+    positives: Ragged  # passages
+    own: np.ndarray[Any, Any]  # int64[queries]: the pair's own positive
+
+    def of_own(self, scores: Ragged | None) -> np.ndarray[Any, Any]:
+        """float32[queries]: of scores beside the positives that of the pair's own; NaN without any."""
+        if scores is None:
+            return np.full(len(self.rows), np.nan, np.float32)
+        is_own = self.positives.values == np.repeat(self.own, self.positives.lengths)
+        result: np.ndarray[Any, Any] = scores.values[is_own]
+        return result
 
 
-def _select(
-    queries: np.ndarray[Any, Any],
-    candidates: np.ndarray[Any, Any],
-    positive_scores: np.ndarray[Any, Any],
-    excluded: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
-    query_ids: np.ndarray[Any, Any],
-    settings: "NegativeSettings",
-) -> Iterator[tuple[np.ndarray[Any, Any], "Selection"]]:
-    """Search and choose, in blocks of queries: (query numbers, their negatives). A query is searched as deep as its own
-    exclusions ask for, and a block holds as many queries as CANDIDATES_AT_ONCE allows at its depth."""
-    from trainer.negatives import fill_with_random, select_negatives
-    from trainer.search import exact_top_k
+def _mined_batch(
+    batch: pa.RecordBatch,
+    own: np.ndarray[Any, Any],
+    found: "list[MinedBlock]",
+    places: list[_Place],
+    settings: MineSettings,
+) -> pa.RecordBatch:
+    from trainer.candidates import origin_names
 
-    offsets, numbers = excluded
-    widths = np.diff(offsets)
-    order = np.argsort(widths, kind="stable")
-    start = 0
-    while start < len(order):
-        depths = np.minimum(len(candidates), settings.rank_window[1] + widths[order[start:]])
-        fits = np.arange(1, len(depths) + 1) * depths <= CANDIDATES_AT_ONCE
-        size = max(1, int(np.searchsorted(~fits, True)))
-        block = order[start : start + size]
-        scores, found = exact_top_k(queries[block], candidates, int(depths[size - 1]))
-        counts = widths[block]
-        flat = np.repeat(offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        forbidden = (np.concatenate([[0], np.cumsum(counts)]), numbers[flat])
-        ids = query_ids[block]
-        selection = select_negatives(found, scores, positive_scores[block], forbidden, settings, query_ids=ids)
-        if settings.fill_with_random:
-            selection = fill_with_random(selection, queries[block], candidates, forbidden, settings, ids)
-        yield block, selection
-        start += size
+    total, mined = batch.num_rows, np.concatenate([np.empty(0, np.int64), *(place.rows for place in places)])
+    at = np.full(total, len(mined))  # rows that were not mined take the last list, an empty one
+    at[mined] = np.arange(len(mined))
+
+    def own_scores(scores: "list[Ragged | None]") -> pa.Array:
+        column = np.full(total, np.nan, np.float32)
+        for place, each in zip(places, scores, strict=True):
+            column[place.rows] = place.of_own(each)
+        return _rounded(column)
+
+    def lists(parts: "list[Ragged]", kind: pa.DataType) -> pa.Array:
+        joined = Ragged.concatenate([*parts, Ragged.empty(1, kind.to_pandas_dtype())], kind.to_pandas_dtype()).take(at)
+        values = _rounded(joined.values) if kind == pa.float32() else pa.array(joined.values, kind)
+        return pa.ListArray.from_arrays(pa.array(joined.offsets, pa.int32()), values)
+
+    def negatives(name: str) -> list[Ragged]:
+        return [Ragged(getattr(each.negatives, name), each.negatives.offsets) for each in found]
+
+    def judged(scores: "Ragged | None", block: "MinedBlock") -> Ragged:
+        return Ragged.empty(len(block.relabelled), np.float32) if scores is None else scores
+
+    origins = Ragged.concatenate([*negatives("origins"), Ragged.empty(1, np.uint8)], np.uint8).take(at)
+    names = origin_names(origins.values, settings.candidates.sources)
+    columns = [
+        batch["pair_id"],
+        batch["source"],
+        pa.array(own),
+        own_scores([each.positive_scores for each in found]),
+        lists(negatives("rows"), pa.int64()),
+        lists(negatives("scores"), pa.float32()),
+        lists(negatives("ranks"), pa.int32()),
+        pa.ListArray.from_arrays(pa.array(origins.offsets, pa.int32()), names),
+        own_scores([each.positive_judge_scores for each in found]),
+        lists([judged(each.negatives.judged, each) for each in found], pa.float32()),
+        lists([each.relabelled for each in found], pa.int64()),
+        lists([each.relabelled_scores for each in found], pa.float32()),
+        lists([judged(each.relabelled_judge_scores, each) for each in found], pa.float32()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=MINED_SCHEMA)
 
 
-def _lists_in_order(
-    total: int, pieces: list[tuple[np.ndarray[Any, Any], "Selection", np.ndarray[Any, Any]]]
-) -> list[pa.Array]:
-    """The negatives of all kinds as three list columns in row order; rows without any get empty lists."""
-    lengths = np.zeros(total, np.int64)
-    for chosen, selection, _ in pieces:
-        lengths[chosen] = np.diff(selection.offsets)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    flat_rows, scores, ranks = (
-        np.zeros(offsets[-1], np.int64),
-        np.zeros(offsets[-1], np.float32),
-        np.zeros(offsets[-1], np.int32),
-    )
-    for chosen, selection, candidates in pieces:
-        counts = np.diff(selection.offsets)
-        target = np.repeat(offsets[chosen] - selection.offsets[:-1], counts) + np.arange(selection.offsets[-1])
-        flat_rows[target] = candidates[selection.rows]
-        scores[target] = selection.scores.round(4)
-        ranks[target] = selection.ranks
-    list_offsets = pa.array(offsets, pa.int32())
-    return [pa.ListArray.from_arrays(list_offsets, pa.array(values)) for values in (flat_rows, scores, ranks)]
+def _rounded(scores: np.ndarray[Any, Any]) -> pa.Array:
+    """float32, four decimals: below the noise of a bf16 forward; NaN is null."""
+    return pa.array(scores.astype(np.float32).round(4), pa.float32(), mask=np.isnan(scores))

@@ -116,34 +116,6 @@ def test_dedup_alone_drops_near_duplicates_unless_told_not_to(tmp_path):
     assert "near is set to None too" in both.stderr
 
 
-def test_mine_alone_writes_flagembedding_lines(tmp_path, tiny_model):
-    write_corpus(tmp_path / "corpus", files=1)
-    words = (
-        "mine",
-        "--pairs",
-        f"{tmp_path}/corpus/*.jsonl",
-        "--output",
-        str(tmp_path / "mined.jsonl"),
-        "--model",
-        tiny_model,
-    )
-    sets = (
-        "--set",
-        "select.negatives=2",
-        "--set",
-        "select.rank_window=[0, 20]",
-        "--set",
-        "select.max_share_of_positive=null",
-    )
-    result = pairmill(*words, *sets, "--query-field", "title", "--positive-field", "body")
-    assert result.returncode == 0, result.stderr
-    rows = [json.loads(line) for line in (tmp_path / "mined.jsonl").read_text().splitlines()]
-    assert len(rows) == 36
-    for row in rows:
-        assert len(row["neg"]) == 2 == len(row["neg_scores"])
-        assert row["pos"][0] not in row["neg"]
-
-
 def test_doctor_names_what_is_there_and_sources_lists_the_adapters(monkeypatch, capsys):
     code, output, _ = run_main(monkeypatch, capsys, "doctor")
     assert code == 0

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.negatives import RANDOM_RANK, NegativeSettings, fill_with_random, select_negatives
+from trainer.negatives import (
+    RANDOM_RANK,
+    NegativeSettings,
+    Ranking,
+    Selection,
+    fill_with_random,
+    rank_candidates,
+    screened,
+    select_negatives,
+)
+from trainer.ragged import Ragged
 
 NONE_EXCLUDED = pa.array([[]], pa.list_(pa.int64()))
 
@@ -22,6 +32,10 @@ def choose(rows, scores, positive_scores, excluded, query_ids=None, **changes):
         chosen,
         query_ids=np.arange(len(rows)) if query_ids is None else query_ids,
     )
+
+
+def products(queries, corpus):
+    return lambda query, rows: np.einsum("nd,nd->n", queries[query], corpus[rows])
 
 
 def test_the_defaults_are_those_of_the_papers():
@@ -174,7 +188,7 @@ def test_queries_with_too_few_are_filled_with_distinct_random_rows_that_are_mark
     ids = np.array([70, 80, 90])
     found = select_negatives(rows, scores, np.ones(3, np.float32), excluded, chosen, query_ids=ids)
     assert found.counts.tolist() == [3, 2, 0]
-    filled = fill_with_random(found, queries, corpus, excluded, chosen, ids)
+    filled = fill_with_random(found, 200, excluded, chosen, ids, products(queries, corpus))
     assert filled.counts.tolist() == [4, 4, 4]
     for query, kept in enumerate([[9, 8, 7], [5, 4], []]):
         own = slice(filled.offsets[query], filled.offsets[query + 1])
@@ -187,7 +201,8 @@ def test_queries_with_too_few_are_filled_with_distinct_random_rows_that_are_mark
     alone = select_negatives(
         rows[1:2], scores[1:2], np.ones(1, np.float32), ([0, 0], np.empty(0, np.int64)), chosen, query_ids=ids[1:2]
     )
-    again = fill_with_random(alone, queries[1:2], corpus, (np.array([0, 0]), np.empty(0, np.int64)), chosen, ids[1:2])
+    none = (np.array([0, 0]), np.empty(0, np.int64))
+    again = fill_with_random(alone, 200, none, chosen, ids[1:2], products(queries[1:2], corpus))
     assert again.rows.tolist() == filled.rows[4:8].tolist()
 
 
@@ -203,8 +218,40 @@ def test_a_small_corpus_gives_all_it_has():
         query_ids=np.array([1]),
     )
     corpus = np.eye(5, dtype=np.float32)
-    filled = fill_with_random(none, corpus[:1], corpus, nothing, chosen, np.array([1]))
+    filled = fill_with_random(none, 5, nothing, chosen, np.array([1]), products(corpus[:1], corpus))
     assert sorted(filled.rows) == [2, 3, 4]
+
+
+def test_random_rows_are_looked_at_until_enough_are_allowed_or_many_were_refused():
+    none = select_negatives(
+        np.full((30, 1), -1),
+        np.full((30, 1), -np.inf, np.float32),
+        np.ones(30, np.float32),
+        Ragged.empty(30),
+        NegativeSettings(negatives=3, fewest=0),
+        query_ids=np.arange(30),
+    )
+    asked = []
+
+    def fill(allowed, corpus_rows=100_000):
+        wanted = NegativeSettings(negatives=3)
+        score = lambda query, row: row * 2.0  # noqa: E731
+        return fill_with_random(none, corpus_rows, Ragged.empty(30), wanted, np.arange(30), score, allowed)
+
+    def tenth(queries, rows, scores):
+        np.testing.assert_array_equal(scores, rows * 2.0)
+        asked.extend(zip(queries.tolist(), rows.tolist(), strict=True))
+        return rows % 10 == 0
+
+    filled, all_rows = fill(tenth), fill(None)
+    assert filled.counts.tolist() == [3] * 30
+    assert set((filled.rows % 10).tolist()) == {0}
+    for query in range(30):
+        seen = list(dict.fromkeys(row for each, row in asked if each == query))
+        assert seen[:3] == all_rows.rows[3 * query : 3 * query + 3].tolist()
+        assert [row for row in seen if row % 10 == 0][:3] == filled.rows[3 * query : 3 * query + 3].tolist()
+    assert fill(lambda queries, rows, scores: rows < 0).counts.tolist() == [0] * 30
+    assert fill(lambda queries, rows, scores: rows == 7, 40).rows.tolist() == [7] * 30
 
 
 def plain_python(rows, scores, positive_scores, excluded, chosen):
@@ -295,3 +342,153 @@ def test_a_positive_without_a_score_is_named():
 def test_a_window_without_ranks_is_refused():
     with pytest.raises(ValidationError, match="holds no rank"):
         NegativeSettings(rank_window=(5, 5))
+
+
+def test_a_candidate_under_the_least_score_is_too_easy():
+    found = choose([[1, 2, 3]], [[0.5, 0.25, 0.125]], [1.0], NONE_EXCLUDED, min_score=0.25)
+    assert found.rows.tolist() == [1, 2]
+    assert found.dropped["below_min_score"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ranks_among", "rows", "ranks"),
+    [
+        ("all", [8], [2]),  # rows 50, 7 | 8, 51: ranks 2 and 3 of the ranking, of which 51 is excluded
+        ("not_excluded", [9, 10], [2, 3]),  # 7, 8 | 9, 10
+        ("allowed", [10, 11], [2, 3]),  # 8, 9 | 10, 11: 7 scores too high
+    ],
+)
+def test_the_window_counts_what_ranks_among_says(ranks_among, rows, ranks):
+    found = choose(
+        [[50, 7, 8, 51, 9, 10, 11]],
+        [[0.9, 0.85, 0.7, 0.65, 0.6, 0.5, 0.4]],
+        [0.9],
+        pa.array([[50, 51]], pa.list_(pa.int64())),
+        rank_window=(2, 4),
+        max_score=0.8,
+        ranks_among=ranks_among,
+    )
+    assert found.rows.tolist() == rows
+    assert found.ranks.tolist() == ranks
+    assert sum(found.dropped.values()) + len(rows) == 7
+
+
+def test_the_share_is_taken_of_the_lowest_positive_where_queries_have_several():
+    # the lowest positives of three queries with two, one and three: 0.5, 0.9, 0.6; 0.95 of them: 0.475, 0.855, 0.57
+    rows, scores = [[1, 2, 3]] * 3, [[0.8, 0.56, 0.4]] * 3
+    found = choose(
+        rows, scores, [0.5, 0.9, 0.6], pa.array([[], [], []], pa.list_(pa.int64())), max_share_of_positive=0.95
+    )
+    assert [part.tolist() for part in np.split(found.rows, found.offsets[1:-1])] == [[3], [1, 2, 3], [2, 3]]
+
+
+def hn_mine(ranking, texts, positives, query, window, count):
+    """FlagEmbedding's rule, restated: ranks of the whole ranking, then out with the texts of the positives and the query."""
+    kept = [
+        row
+        for row in ranking[window[0] : window[1]]
+        if row >= 0 and texts[row] not in positives and texts[row] != query
+    ]
+    return kept, min(count, len(kept))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_settings_of_hn_mine_give_its_candidates(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    texts = [f"text {number % 25}" for number in range(30)]  # some twice
+    queries, width = 4, data.draw(st.integers(1, 30))
+    rows = np.stack([generator.permutation(30)[:width] for _ in range(queries)])
+    scores = -np.sort(-generator.random((queries, width)), axis=1).astype(np.float32)
+    asked = [texts[generator.integers(30)] for _ in range(queries)]
+    positives = [{texts[row] for row in generator.integers(0, 30, generator.integers(1, 4))} for _ in range(queries)]
+    excluded = [
+        [row for row in range(30) if texts[row] in known or texts[row] == query]
+        for query, known in zip(asked, positives, strict=True)
+    ]
+    low = data.draw(st.integers(0, 5))
+    window, count = (low, low + data.draw(st.integers(1, 20))), data.draw(st.integers(1, 8))
+    chosen = {
+        "rank_window": window,
+        "ranks_among": "all",
+        "max_share_of_positive": None,
+        "sampling": "uniform",
+        "fewest": 0,
+    }
+    lists = pa.array(excluded, pa.list_(pa.int64()))
+    everything = choose(rows, scores, np.ones(queries), lists, negatives=30, **chosen)
+    sampled = choose(rows, scores, np.ones(queries), lists, negatives=count, **chosen)
+    for query in range(queries):
+        expected, size = hn_mine(rows[query].tolist(), texts, positives[query], asked[query], window, count)
+        assert everything.rows[everything.offsets[query] : everything.offsets[query + 1]].tolist() == expected
+        own = sampled.rows[sampled.offsets[query] : sampled.offsets[query + 1]].tolist()
+        assert len(own) == size
+        assert set(own) <= set(expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_screening_gives_what_asking_about_every_candidate_would(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    queries, width, most = 5, data.draw(st.integers(1, 20)), data.draw(st.integers(1, 6))
+    rows = np.stack([generator.permutation(40)[:width] for _ in range(queries)])
+    ranking = Ranking.of_one_source(rows, np.zeros(rows.shape, np.float32))
+    chosen = NegativeSettings(
+        rank_window=(0, 40), max_share_of_positive=None, sampling=data.draw(st.sampled_from(["top", "uniform"]))
+    )
+    keys = np.arange(queries, dtype=np.uint64)
+    ranked = rank_candidates(ranking, np.ones(queries, np.float32), Ragged.empty(queries), chosen, keys)
+    faults = generator.choice([-1, -1, 0, 1], (queries, 40)).astype(np.int8)
+    asked = set()
+
+    def find_faults(query, row):
+        asked.update(zip(query.tolist(), row.tolist(), strict=True))
+        return faults[query, row]
+
+    kept, counts = screened(ranked, most, find_faults, ("one", "two"))
+    in_order = ranked.rows(ranked.open).lists()
+    expected = [[row for row in line if faults[query, row] < 0][:most] for query, line in enumerate(in_order)]
+    assert ranked.rows(kept).lists() == expected
+    found = [faults[query, row] for query, row in asked]
+    assert counts == {"one": found.count(0), "two": found.count(1)}
+    for query, line in enumerate(in_order):  # lazily, from the beginning
+        own = {row for number, row in asked if number == query}
+        assert own == set(line[: len(own)])
+
+
+def test_a_selection_is_cut_and_joined_by_query():
+    two = pa.array([[], []], pa.list_(pa.int64()))
+    found = choose([[1, 2], [3, -1]], [[0.5, 0.4], [0.3, -np.inf]], [1, 1], two)
+    turned = found.take(np.array([1, 0]))
+    assert turned.rows.tolist() == [3, 1, 2]
+    assert turned.counts.tolist() == [1, 2]
+    joined = Selection.concatenate([found, turned])
+    assert joined.rows.tolist() == [1, 2, 3, 3, 1, 2]
+    assert joined.offsets.tolist() == [0, 2, 3, 4, 6]
+    assert joined.dropped["not_needed"] == 0
+    assert Selection.concatenate([]).offsets.tolist() == [0]
+
+
+def test_random_rows_come_from_the_part_that_is_searched():
+    searched = np.arange(1000, 1200, 2)
+    none = select_negatives(
+        np.full((40, 1), -1),
+        np.full((40, 1), -np.inf, np.float32),
+        np.ones(40, np.float32),
+        Ragged.of([[1000]] * 40),
+        NegativeSettings(negatives=3, fewest=0),
+        query_ids=np.arange(40),
+    )
+    filled = fill_with_random(
+        none,
+        searched,
+        Ragged.of([[1000]] * 40),
+        NegativeSettings(negatives=3),
+        np.arange(40),
+        lambda query, row: row * 2.0,
+    )
+    assert filled.counts.tolist() == [3] * 40
+    assert set(filled.rows.tolist()) <= set(searched.tolist()) - {1000}
+    assert filled.scores.tolist() == (filled.rows * 2.0).tolist()
+    assert set(filled.origins.tolist()) == {0}
+    assert set(filled.source_ranks.ravel().tolist()) == {RANDOM_RANK}

@@ -1,0 +1,1 @@
+"""Hard negatives for plain files: what `pairmill mine` runs."""
