@@ -849,7 +849,9 @@ def train(
     from pipelines import training
 
     given = {"model": model, "seed": seed, "checkpoint_every": checkpoint_every, **_settings(set_ or [])}
-    settings = training.train_settings(data, preset, steps, epochs, _nested(given), otherwise=show_step or find_batch_size)
+    settings = training.train_settings(
+        data, preset, steps, epochs, _nested(given), otherwise=show_step or find_batch_size
+    )
     training.tell_about_preset(console, data, preset)
     if dry_run:
         training.show_dry_run(console, data, settings)

@@ -2,41 +2,69 @@
 
 import contextlib
 from collections import Counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.shards import ShardFile
 from trainer.packing import flagembedding_rows
+from trainer.ragged import Ragged
 
 FLAGEMBEDDING: Final = "export/flagembedding"
 FLAGEMBEDDING_IN_BATCH: Final = "export/flagembedding_in_batch"
 
 
-def flagembedding_lines(pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> Any:
-    """JSON lines (bytes) of PAIR rows and the mined rows beside them; `texts` are the passages by row number.
+class ExportedRows(NamedTuple):
+    """Columns of `flagembedding_rows`."""
 
-    Negatives that came with the source stand before the mined ones; such a row has no scores, for they have none.
+    query: pa.Array  # string
+    positives: pa.Array  # list<string>
+    negatives: pa.Array  # list<string>
+    positive_scores: pa.Array  # list<float>; null where one is not known
+    negative_scores: pa.Array  # list<float>; null where one is not known
+
+    def filter(self, chosen: pa.Array) -> "ExportedRows":
+        return ExportedRows(*(column.filter(chosen) for column in self))
+
+
+def exported_rows(pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> ExportedRows:
+    """PAIR rows and the mined rows beside them, as texts; `texts` are the passages by row number.
+
+    Passages that a judge found to answer a query, too, stand behind its positive, and are no negatives. Negatives that
+    came with the source stand before the mined ones; such a row has no scores, for they have none.
     """
-    rows = mined["negative_rows"].flatten()
-    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(mined["negative_rows"]).to_numpy())])
-    negatives = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts.take(rows).cast(pa.string()))
-    scores = mined["negative_scores"]
-    curated = pc.greater(pc.list_value_length(pairs["negatives"]).fill_null(0), 0)
-    if pc.any(curated).as_py():
-        both = zip(pairs["negatives"].to_pylist(), negatives.to_pylist(), strict=True)
-        negatives = pa.array([[*(first or []), *then] for first, then in both], pa.list_(pa.string()))
-        scores = pc.if_else(curated, pa.scalar(None, scores.type), scores)
-    return flagembedding_rows(
-        pairs["query"],
-        pairs["positive"],
-        negatives,
-        positive_scores=mined["positive_score"],
-        negative_scores=scores,
+    answers = _texts_of(mined["relabelled_rows"], texts) if "relabelled_rows" in mined.schema.names else None
+    answer_scores = None if answers is None else mined["relabelled_judge_scores"].to_pylist()
+    columns: tuple[list[Any], ...] = ([], [], [], [])
+    rows = zip(
+        pairs["positive"].to_pylist(),
+        pairs["negatives"].to_pylist(),
+        _texts_of(mined["negative_rows"], texts),
+        mined["positive_score"].to_pylist(),
+        mined["negative_scores"].to_pylist(),
+        answers or [[]] * pairs.num_rows,
+        answer_scores or [None] * pairs.num_rows,
+        strict=True,
     )
+    for positive, curated, found, score, scores, more, of_more in rows:
+        positives, of_positives = [positive, *more], [score, *(of_more or [None] * len(more))]
+        negatives = [text for text in dict.fromkeys([*(curated or []), *found]) if text not in positives]
+        scored = None not in of_positives and negatives == found and scores is not None
+        for column, value in zip(
+            columns, (positives, negatives, of_positives if scored else None, scores if scored else None), strict=True
+        ):
+            column.append(value)
+    kinds = (pa.string(), pa.string(), pa.float32(), pa.float32())
+    arrays = (pa.array(column, pa.list_(kind)) for column, kind in zip(columns, kinds, strict=True))
+    return ExportedRows(pairs["query"], *arrays)
+
+
+def _texts_of(rows: pa.Array, texts: pa.Array) -> list[list[str]]:
+    """The passages that lists of row numbers name; a null list is an empty one."""
+    lists = Ragged.of_arrow(rows)
+    return Ragged(texts.take(pa.array(lists.values)).to_numpy(zero_copy_only=False), lists.offsets).lists()
 
 
 class FlagEmbeddingExport:
@@ -55,10 +83,17 @@ class FlagEmbeddingExport:
         return self
 
     def write(self, pairs: pa.RecordBatch, mined: pa.RecordBatch, texts: pa.Array) -> None:
-        curated = pc.greater(pc.list_value_length(pairs["negatives"]).fill_null(0), 0)
-        has_negatives = pc.or_(curated, pc.greater(pc.list_value_length(mined["negative_rows"]), 0))
+        rows = exported_rows(pairs, mined, texts)
+        has_negatives = pc.greater(pc.list_value_length(rows.negatives), 0)
         for role, chosen in zip(self._roles, (has_negatives, pc.invert(has_negatives)), strict=False):
-            for line in flagembedding_lines(pairs.filter(chosen), mined.filter(chosen), texts):
+            of_role = rows.filter(chosen)
+            for line in flagembedding_rows(
+                of_role.query,
+                of_role.positives,
+                of_role.negatives,
+                positive_scores=of_role.positive_scores,
+                negative_scores=of_role.negative_scores,
+            ):
                 self._stream(role).write(line)
                 self._rows[role] += 1
 

@@ -6,30 +6,60 @@ Out: `BatchPlan.rows(step)`: for each rank the pair rows of that step and the ne
 
 A batch holds pairs of one group and one length group (M3 section 3.4; FlagEmbedding research/BGE_M3/data.py never mixes
 files in a batch), and no two pairs of one query cluster or one positive cluster: one would be the other's false
-negative. A row that would conflict moves to a later batch of its epoch. Every epoch is shuffled anew from (seed,
-epoch); the generator's raw bits are used, whose stream numpy guarantees.
+negative.
+
+Any step is known without those before it:
+
+    step -> epoch, place in it       every epoch has the same number of batches: a division
+    place -> bucket, batch of it     a permutation of the epoch's batches (trainer.permutation); a bucket is a group and
+                                     length group, and has a fixed number of batches an epoch
+    batch -> window                  a bucket's shuffled rows are cut into windows of some batches; rows of a window that
+                                     conflict change places in it, and those that fit nowhere in it wait for the next
+                                     epoch, which shuffles anew
+
+so a restart costs one window, whatever the step and however large the data.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trainer.permutation import Permutation, key_bits, mixed
+
+if TYPE_CHECKING:
+    from trainer.training_data import TrainingData
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
+Bool = npt.NDArray[np.bool_]
 
 # Batch size of each length group as a share of the first: M3 Table 9, fine-tune column (1,152 768 480 ... 192).
 TABLE_9_SHARES: Final = tuple(size / 1152 for size in (1152, 768, 480, 432, 336, 336, 288, 240, 192))
+# The same of its unsupervised column (67,200 54,720 37,248 ... 9,984).
+TABLE_9_UNSUPERVISED_SHARES: Final = tuple(
+    size / 67_200 for size in (67_200, 54_720, 37_248, 27_648, 21_504, 17_280, 15_072, 12_288, 9_984)
+)
 
-# Separates the random streams drawn from one seed.
+# Separates the random streams drawn from one seed; the loop has stream 3.
 _EPOCH_STREAM: Final = 1
 _NEGATIVES_STREAM: Final = 2
-_EPOCHS_KEPT: Final = 2
+_ROWS_STREAM: Final = 4
+_TEXTS_STREAM: Final = 5
+_POSITIVES_STREAM: Final = 6
+
+_ROWS_PER_WINDOW: Final = 1 << 18
+_FEWEST_BATCHES_PER_WINDOW, _MOST_BATCHES_PER_WINDOW = 8, 256
+_ROWS_KEPT: Final = 1 << 24  # in planned windows: 128 MB
+_ROUNDS_OF_MOVES: Final = 16  # nearly all rows that fit have found a place by then
+_GREEDY_STARTS: Final = 16
+
+GroupBy = Literal["dataset", "kind", "language", "none"]
 
 
 class BatchPlanError(ValueError):
@@ -54,11 +84,67 @@ class BatchPlanSettings(BaseModel):
         description="instead of length_shares: a length group's batch size is this over its longest pair, at most "
         "batch_size",
     )
-    group_by: Literal["dataset", "kind", "language", "none"] = Field(
+    batch_sizes: tuple[int, ...] = Field(
+        (),
+        description="instead of all those: the batch size of each length group; the last holds for all further groups",
+    )
+    group_by: GroupBy = Field(
         "dataset", description="what all pairs of a batch have in common (FlagEmbedding: the file)"
     )
+    sampling_weights: dict[str, float] = Field(
+        {}, description="by group: how often its pairs are drawn an epoch, relative to 1 for the others (ours)"
+    )
+    sampling_temperature: float = Field(
+        1.0,
+        ge=1,
+        description="groups are drawn in proportion to size ** (1 / this): 1 as they are, larger more evenly "
+        "(Arivazhagan et al. 2019, section 3)",
+    )
+    positives: Literal["all", "one"] = Field(
+        "all",
+        description="of the pairs of one query: all go into an epoch, or one drawn anew each epoch (FlagEmbedding draws one)",
+    )
     negatives: int = Field(1, ge=0, description="hard negatives a pair and step (C-Pack stage 3: 1; M3: 7)")
+    require_negatives: bool = Field(
+        False, description="stop where a pair has no negative at all, instead of using none"
+    )
+    own_negatives_only: tuple[str, ...] = Field(
+        (), description="data sets whose queries see their own negatives only (FlagEmbedding: no_in_batch_neg)"
+    )
+    instruction_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the queries that keep the instruction pack put before them; below 1 pack must have kept "
+        "the plain ones too (packing.keep_plain_queries)",
+    )
+    segment_shuffle: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="with this probability a positive of more than 100 tokens is cut in three and permuted "
+        "(M3 appendix A.1; released scripts: 0.002)",
+    )
     smallest_batch: int = Field(2, ge=2, description="a batch of fewer pairs is left out; at least the number of ranks")
+    data_cache: str | None = Field(
+        None,
+        description="folder for decoded shards, where the data folder cannot be written to; several may share it",
+    )
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _batches_of_two(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if any(size < 2 for size in sizes):
+            raise ValueError(f"a batch needs 2 pairs or more, or there is nothing to compare with; found {sizes}")
+        return sizes
+
+    @field_validator("sampling_weights")
+    @classmethod
+    def _weights_above_zero(cls, weights: dict[str, float]) -> dict[str, float]:
+        wrong = {name: weight for name, weight in weights.items() if not weight > 0}
+        if wrong:
+            raise ValueError(f"weights are above 0 (leave a data set out of pack to train without it); found {wrong}")
+        return weights
 
 
 @dataclass(frozen=True)
@@ -71,34 +157,51 @@ class PlanColumns:
     query_cluster: Int64  # [N]
     positive_cluster: Int64  # [N]
     negatives: npt.NDArray[np.integer[Any]]  # [N] how many each pair has
+    group_names: tuple[str, ...] = ()  # what the codes of `group` stand for
+    own_negatives_only: Bool | None = None  # [N]
 
 
 @dataclass(frozen=True)
 class RankRows:
-    """One rank's share of a step."""
+    """One rank's share of a step, and what is drawn for it."""
 
-    rows: Int64  # [B] pair rows
-    negatives: Int64  # [B, n] indexes into each pair's list of negatives, -1 where it has fewer than n
+    rows: Int64  # [b] pair rows
+    negatives: Int64  # [b, n] indexes into each pair's list of negatives, -1 where it has fewer than n
+    plain: Bool | None = None  # [b] queries that go without their instruction; None: none does
+    shuffle: UInt64 | None = None  # [b] the order of a shuffled positive's segments; 0 for as it is; None: all 0
+    in_batch: bool = True  # false: own negatives only
 
 
 @dataclass(frozen=True)
-class EpochPlan:
-    """All batches of one epoch: batch i is rows[offsets[i]:offsets[i + 1]]."""
+class Bucket:
+    """The pairs of one group and length group, and the batches an epoch has of them."""
 
-    rows: Int64
-    offsets: Int64
-    moved: int  # rows that went to a later batch than their shuffled place, because they would conflict
-    left_out: int  # rows of batches smaller than smallest_batch; another epoch shuffles them elsewhere
+    group: int
+    length_group: int
+    rows: Int64  # by unit, then in row order
+    units: Int64 | None  # [U + 1] where each unit begins in `rows`; None where each row is one
+    batch_size: int
+    batches: int  # of one shuffle of all units
+    drawn: int  # of an epoch: `batches` times the weight
+    in_batch: bool
+    spare: Int64  # rows without conflict, for a window in which no batch can be made
 
     @property
-    def batches(self) -> int:
-        return len(self.offsets) - 1
+    def size(self) -> int:
+        return len(self.rows) if self.units is None else len(self.units) - 1
+
+    @property
+    def window(self) -> int:
+        """Batches planned at once."""
+        fitting = _ROWS_PER_WINDOW // self.batch_size
+        return max(_FEWEST_BATCHES_PER_WINDOW, min(_MOST_BATCHES_PER_WINDOW, fitting))
 
 
 class BatchPlan:
-    """The batches of `steps` steps over `ranks` processes. A pure function of its arguments; holds two epochs at most.
+    """The batches of `steps` steps over `ranks` processes: a pure function of its arguments.
 
-    Raises BatchPlanError where no batch of `smallest_batch` pairs can be made, or `ranks` exceeds it.
+    Raises BatchPlanError where no batch of `smallest_batch` pairs can be made, or `ranks` exceeds it, or a named group
+    is not there.
     """
 
     def __init__(
@@ -110,176 +213,305 @@ class BatchPlan:
                 f"Set smallest_batch to at least {ranks}."
             )
         self.columns, self.settings, self.seed, self.steps, self.ranks = columns, settings, seed, steps, ranks
-        self._buckets = _buckets(columns)
-        self._sizes = [_batch_size(columns, bucket, settings) for bucket in self._buckets]
-        self._conflicts = [_rows_that_can_conflict(columns, bucket) for bucket in self._buckets]
-        self._epochs: OrderedDict[int, EpochPlan] = OrderedDict()
-        self._first_steps = [0]  # of each epoch whose number of batches is known, and of the one after
-        if self.epoch(0).batches == 0:
+        _check_negatives(columns, settings)
+        self.buckets = _buckets(columns, settings)
+        if not self.buckets:
             raise BatchPlanError(
                 f"{len(columns.group)} pairs give no batch of at least {settings.smallest_batch} pairs of one group "
                 f"and length group with different queries and positives. Add data, or group by something coarser "
                 f"(group_by none)."
             )
+        self._first_batches = np.cumsum([0, *(bucket.drawn for bucket in self.buckets)])
+        self._windows: OrderedDict[tuple[int, int, int], list[Int64]] = OrderedDict()
+        self._rows_kept = 0
 
-    def rows(self, step: int) -> list[RankRows]:
-        """The pairs and negatives of `step` (from 0) for each rank: near-equal shares, in rank order."""
-        if not 0 <= step < self.steps:
-            raise BatchPlanError(f"There is no step {step}: the plan has steps 0 to {self.steps - 1}.")
-        epoch, index = self.place(step)
-        plan = self.epoch(epoch)
-        rows = plan.rows[plan.offsets[index] : plan.offsets[index + 1]]
-        negatives = _choose_negatives(self.columns.negatives[rows], self.settings.negatives, self.seed, step)
-        cuts = [len(rows) * rank // self.ranks for rank in range(self.ranks + 1)]
-        return [RankRows(rows[low:high], negatives[low:high]) for low, high in pairwise(cuts)]
+    @property
+    def batches_per_epoch(self) -> int:
+        return int(self._first_batches[-1])
+
+    @property
+    def left_out(self) -> int:
+        """Pairs that no batch of an epoch has room for: those of too small a bucket, and each bucket's last few.
+
+        Conflicts leave out more of them; `epoch_batches` shows how many.
+        """
+        taken = sum(min(bucket.size, bucket.batches * bucket.batch_size) for bucket in self.buckets)
+        units = sum(bucket.size for bucket in self.buckets)
+        return len(self.columns.group) - sum(len(bucket.rows) for bucket in self.buckets) + units - taken
 
     def place(self, step: int) -> tuple[int, int]:
-        """The epoch of `step`, and which of its batches it is.
+        """The epoch of `step`, and which of its batches it is."""
+        return divmod(step, self.batches_per_epoch)
 
-        Where rows conflict, an epoch's number of batches depends on its shuffle, so that the epochs before must be
-        planned once to be counted; without conflicts all epochs have the first one's number.
+    def rows(self, step: int) -> list[RankRows]:
+        """The pairs of `step` (from 0) for each rank, and what is drawn for them.
+
+        Dealt out by length, so that ranks get near-equal numbers of pairs and of tokens. Which pairs a step has, and
+        what is drawn for each, does not depend on the number of ranks.
         """
-        if not any(len(rows) for rows in self._conflicts):
-            return divmod(step, self.epoch(0).batches)
-        while self._first_steps[-1] <= step:
-            self._first_steps.append(self._first_steps[-1] + self.epoch(len(self._first_steps) - 1).batches)
-        epoch = int(np.searchsorted(self._first_steps, step, side="right")) - 1
-        return epoch, step - self._first_steps[epoch]
+        if not 0 <= step < self.steps:
+            raise BatchPlanError(f"There is no step {step}: the plan has steps 0 to {self.steps - 1}.")
+        bucket, rows = self.batch(*self.place(step))
+        negatives = _choose_negatives(self.columns.negatives[rows], self.settings.negatives, self.seed, step)
+        plain, shuffle = self._drawn_for_texts(step, len(rows))
+        return [
+            RankRows(
+                rows[part],
+                negatives[part],
+                None if plain is None else plain[part],
+                None if shuffle is None else shuffle[part],
+                bucket.in_batch,
+            )
+            for part in _dealt(np.asarray(self.columns.length[rows]), self.ranks)
+        ]
 
-    def epoch(self, epoch: int) -> EpochPlan:
-        """The plan of one epoch (from 0)."""
-        if epoch not in self._epochs:
-            self._epochs[epoch] = self._plan(epoch)
-            if len(self._epochs) > _EPOCHS_KEPT:
-                self._epochs.popitem(last=False)
-        return self._epochs[epoch]
+    def batch(self, epoch: int, index: int) -> tuple[Bucket, Int64]:
+        """The bucket and pair rows of one of an epoch's batches."""
+        shuffled = Permutation(self.batches_per_epoch, key_bits(self.seed, _EPOCH_STREAM, epoch))
+        drawn = int(shuffled(np.array([index]))[0])
+        number = int(np.searchsorted(self._first_batches, drawn, side="right")) - 1
+        bucket = self.buckets[number]
+        # A weight draws a bucket's batches faster or slower than epochs pass: it has epochs of its own.
+        own_epoch, own_index = divmod(epoch * bucket.drawn + drawn - int(self._first_batches[number]), bucket.batches)
+        window, within = divmod(own_index, bucket.window)
+        return bucket, self._window(number, own_epoch, window)[within]
 
-    def _plan(self, epoch: int) -> EpochPlan:
-        bits = _random_bits(self.seed, _EPOCH_STREAM, epoch)
-        rows: list[Int64] = []
-        sizes: list[Int64] = []
-        moved = 0
-        for bucket, size, conflicting in zip(self._buckets, self._sizes, self._conflicts, strict=True):
-            shuffled = bucket[np.argsort(bits(len(bucket)), kind="stable")]
-            batch, moved_here = _assign(self.columns, shuffled, size, conflicting)
-            moved += moved_here
-            rows.append(shuffled[np.argsort(batch, kind="stable")])
-            sizes.append(np.bincount(batch))
-        all_rows, all_sizes = np.concatenate(rows), np.concatenate(sizes)
-        kept = np.flatnonzero(all_sizes >= self.settings.smallest_batch)
-        order = kept[np.argsort(bits(len(kept)), kind="stable")]
-        starts = np.cumsum(all_sizes) - all_sizes
-        offsets = np.concatenate([[0], np.cumsum(all_sizes[order])])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], all_sizes[order])
-        planned = all_rows[np.repeat(starts[order], all_sizes[order]) + within]
-        return EpochPlan(planned, offsets, moved, len(all_rows) - len(planned))
+    def epoch_batches(self, epoch: int = 0) -> Iterator[tuple[Bucket, Int64]]:
+        """All batches of an epoch, bucket by bucket: the same as its steps have, in another order."""
+        for number, bucket in enumerate(self.buckets):
+            for drawn in range(epoch * bucket.drawn, (epoch + 1) * bucket.drawn):
+                own_epoch, own_index = divmod(drawn, bucket.batches)
+                window, within = divmod(own_index, bucket.window)
+                yield bucket, self._window(number, own_epoch, window)[within]
+
+    def _window(self, number: int, epoch: int, window: int) -> list[Int64]:
+        key = (number, epoch, window)
+        if key not in self._windows:
+            self._windows[key] = self._plan_window(number, epoch, window)
+            self._rows_kept += sum(map(len, self._windows[key]))
+            while self._rows_kept > _ROWS_KEPT and len(self._windows) > 1:
+                _, dropped = self._windows.popitem(last=False)
+                self._rows_kept -= sum(map(len, dropped))
+        self._windows.move_to_end(key)
+        return self._windows[key]
+
+    def _plan_window(self, number: int, epoch: int, window: int) -> list[Int64]:
+        """The rows of each batch of a window."""
+        bucket = self.buckets[number]
+        first = window * bucket.window
+        batches = min(bucket.window, bucket.batches - first)
+        positions = np.arange(first * bucket.batch_size, min((first + batches) * bucket.batch_size, bucket.size))
+        units = Permutation(bucket.size, key_bits(self.seed, _ROWS_STREAM, epoch, number))(positions)
+        rows = self._row_of_units(bucket, number, epoch, units)
+        placed = place_apart(
+            self.columns.query_cluster[rows], self.columns.positive_cluster[rows], bucket.batch_size, batches
+        )
+        order = np.argsort(placed, kind="stable")
+        cuts = np.searchsorted(placed[order], np.arange(batches + 1))
+        made = [rows[order[low:high]] for low, high in pairwise(cuts)]
+        whole = [batch for batch in made if len(batch) >= self.settings.smallest_batch] or [bucket.spare]
+        # Too many rows of few clusters leave batches that are too small: others take their place.
+        return [
+            batch if len(batch) >= self.settings.smallest_batch else whole[index % len(whole)]
+            for index, batch in enumerate(made)
+        ]
+
+    def _row_of_units(self, bucket: Bucket, number: int, epoch: int, units: Int64) -> Int64:
+        if bucket.units is None:
+            return bucket.rows[units]
+        key = key_bits(self.seed, _POSITIVES_STREAM, epoch, number, count=1)
+        count = bucket.units[units + 1] - bucket.units[units]
+        drawn = mixed(units.astype(np.uint64) ^ key) % count.astype(np.uint64)
+        return bucket.rows[bucket.units[units] + drawn.astype(np.int64)]
+
+    def _drawn_for_texts(self, step: int, count: int) -> tuple[Bool | None, UInt64 | None]:
+        share, shuffled = self.settings.instruction_share, self.settings.segment_shuffle
+        if share == 1 and shuffled == 0:
+            return None, None
+        bits = key_bits(self.seed, _TEXTS_STREAM, step, count=3 * count).reshape(3, count)
+        plain, chosen = _below(bits[0], share), _below(bits[1], shuffled)
+        return ~plain if share < 1 else None, np.where(chosen, bits[2] | np.uint64(1 << 63), 0) if shuffled else None
 
 
-def _buckets(columns: PlanColumns) -> list[Int64]:
-    """The rows of each (group, length group), in row order."""
-    order = np.lexsort((columns.length_group, columns.group))
-    group, length_group = columns.group[order], columns.length_group[order]
-    cuts = np.flatnonzero((group[1:] != group[:-1]) | (length_group[1:] != length_group[:-1])) + 1
-    return [bucket.astype(np.int64) for bucket in np.split(order, cuts) if len(bucket)]
+def plan_columns(data: "TrainingData", settings: BatchPlanSettings) -> PlanColumns:
+    """What the plan must know of the pairs of `data`.
+
+    Raises BatchPlanError where a data set named in `own_negatives_only` is not there or has no negatives.
+    """
+    column = {"dataset": "dataset", "kind": "kind", "language": "query_lang"}.get(settings.group_by)
+    group, names = data.labels[column] if column else (np.zeros(len(data), np.int32), ["all"])
+    counts = data.negatives.lengths
+    return PlanColumns(
+        group=group,
+        length_group=data.length_group,
+        length=data.length,
+        query_cluster=data.query_cluster,
+        positive_cluster=data.positive_cluster,
+        negatives=counts,
+        group_names=tuple(names),
+        own_negatives_only=_own_only(data, settings, counts),
+    )
 
 
-def _batch_size(columns: PlanColumns, bucket: Int64, settings: BatchPlanSettings) -> int:
-    if settings.tokens_per_batch is not None:
-        longest = int(columns.length[bucket].max())
+def _own_only(data: "TrainingData", settings: BatchPlanSettings, counts: Int64) -> Bool | None:
+    if not settings.own_negatives_only:
+        return None
+    codes, names = data.labels["dataset"]
+    _check_names("own_negatives_only", settings.own_negatives_only, names)
+    own = np.isin(codes, [names.index(name) for name in settings.own_negatives_only])
+    for name in settings.own_negatives_only:
+        if not (counts[codes == names.index(name)] > 0).any():
+            raise BatchPlanError(
+                f"own_negatives_only names {name}, but none of its pairs has a negative: there would be nothing to "
+                f"compare with. Mine negatives for it, or take it out of own_negatives_only."
+            )
+    return own
+
+
+def _check_names(setting: str, given: Any, names: Any) -> None:
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise BatchPlanError(f"{setting} names {', '.join(unknown)}, but the data have: {', '.join(sorted(names))}.")
+
+
+def _check_negatives(columns: PlanColumns, settings: BatchPlanSettings) -> None:
+    if settings.own_negatives_only and settings.negatives == 0:
+        raise BatchPlanError("own_negatives_only needs negatives: set `negatives` to 1 or more.")
+    without = int((np.asarray(columns.negatives) == 0).sum()) if settings.require_negatives else 0
+    if without:
+        raise BatchPlanError(
+            f"{without} of {len(columns.negatives)} pairs have no negative, and require_negatives asks for them. Run mine "
+            f"with looser settings (or its random fill) and pack again, or set require_negatives to false."
+        )
+
+
+def _buckets(columns: PlanColumns, settings: BatchPlanSettings) -> list[Bucket]:
+    """The buckets that give at least one batch, by group and length group."""
+    own = np.zeros(len(columns.group), np.bool_) if columns.own_negatives_only is None else columns.own_negatives_only
+    usable = np.flatnonzero(~own | (np.asarray(columns.negatives) > 0))
+    keys = (columns.length_group[usable], own[usable], columns.group[usable])
+    order = usable[np.lexsort((columns.query_cluster[usable], *keys) if settings.positives == "one" else keys)]
+    changes = np.zeros(max(len(order) - 1, 0), np.bool_)
+    for key in (columns.length_group, own, columns.group):
+        changes |= key[order[1:]] != key[order[:-1]]
+    weights = _weights(columns, settings)
+    made = []
+    for rows in np.split(order.astype(np.int64), np.flatnonzero(changes) + 1):
+        if len(rows):
+            bucket = _bucket(columns, settings, rows, weights, in_batch=not bool(own[rows[0]]))
+            if bucket is not None:
+                made.append(bucket)
+    return made
+
+
+def _bucket(
+    columns: PlanColumns, settings: BatchPlanSettings, rows: Int64, weights: dict[int, float], *, in_batch: bool
+) -> Bucket | None:
+    """The bucket of these rows; None where they give no batch."""
+    units = None
+    if settings.positives == "one":
+        clusters = columns.query_cluster[rows]
+        units = np.concatenate([[0], np.flatnonzero(clusters[1:] != clusters[:-1]) + 1, [len(rows)]])
+    group, length_group = int(columns.group[rows[0]]), int(columns.length_group[rows[0]])
+    size = batch_size_of(settings, length_group, int(columns.length[rows].max()))
+    count = len(rows) if units is None else len(units) - 1
+    batches, rest = divmod(count, size)
+    batches += rest >= settings.smallest_batch
+    spare = _apart(columns, rows, settings.smallest_batch)
+    if not batches or spare is None:
+        return None
+    drawn = max(1, round(batches * weights.get(group, 1.0)))
+    return Bucket(group, length_group, rows, units, size, batches, drawn, in_batch, spare)
+
+
+def batch_size_of(settings: BatchPlanSettings, length_group: int, longest: int) -> int:
+    """Pairs a batch of a length group whose longest text has `longest` tokens."""
+    if settings.batch_sizes:
+        size = settings.batch_sizes[min(length_group, len(settings.batch_sizes) - 1)]
+    elif settings.tokens_per_batch is not None:
         size = min(settings.batch_size, settings.tokens_per_batch // longest)
     else:
-        group = min(int(columns.length_group[bucket[0]]), len(settings.length_shares) - 1)
-        size = round(settings.batch_size * settings.length_shares[group])
+        size = round(settings.batch_size * settings.length_shares[min(length_group, len(settings.length_shares) - 1)])
     return max(settings.smallest_batch, size)
 
 
-def _rows_that_can_conflict(columns: PlanColumns, bucket: Int64) -> Int64:
-    """The rows of a bucket whose query cluster or positive cluster occurs in it more than once, ascending."""
-    repeated = np.zeros(len(bucket), np.bool_)
-    for clusters in (columns.query_cluster[bucket], columns.positive_cluster[bucket]):
-        _, inverse, counts = np.unique(clusters, return_inverse=True, return_counts=True)
-        repeated |= counts[inverse] > 1
-    return np.sort(bucket[repeated])
+def _weights(columns: PlanColumns, settings: BatchPlanSettings) -> dict[int, float]:
+    """By code of a group: how many times an epoch goes through its pairs. As they are: once each.
 
-
-def _assign(columns: PlanColumns, shuffled: Int64, size: int, conflicting: Int64) -> tuple[Int64, int]:
-    """The batch of each row of a shuffled bucket, and how many rows a conflict moved.
-
-    Only the rows that can conflict are placed one by one; the others fill what those leave free, in shuffled order.
+    With a temperature T group d has the share size_d ** (1 / T) of an epoch, which stays as long as it was.
     """
-    if not len(conflicting):
-        return np.arange(len(shuffled)) // size, 0
-    bound = np.flatnonzero(np.isin(shuffled, conflicting, assume_unique=True))
-    rows = shuffled[bound]
-    wanted = bound // size
-    placed = _place_one_by_one(
-        wanted, columns.query_cluster[rows], columns.positive_cluster[rows], size, -(-len(shuffled) // size)
-    )
-    batch = np.empty(len(shuffled), np.int64)
-    batch[bound] = placed
-    free = np.ones(len(shuffled), np.bool_)
-    free[bound] = False
-    room = size - np.bincount(placed, minlength=-(-len(shuffled) // size))
-    batch[free] = np.repeat(np.arange(len(room)), room)[: int(free.sum())]
-    # Batches that conflicts left without rows would otherwise be steps without pairs.
-    return np.unique(batch, return_inverse=True)[1].astype(np.int64), int((placed != wanted).sum())
+    _check_names("sampling_weights", settings.sampling_weights, columns.group_names)
+    sizes = np.bincount(columns.group).astype(np.float64)
+    factors = np.ones(len(sizes))
+    for name, weight in settings.sampling_weights.items():
+        factors[columns.group_names.index(name)] = weight
+    if settings.sampling_temperature != 1:
+        wanted = factors * np.where(sizes > 0, sizes, 1) ** (1 / settings.sampling_temperature) * (sizes > 0)
+        factors = wanted / wanted.sum() * sizes.sum() / np.maximum(sizes, 1)
+    return dict(enumerate(factors.tolist()))
 
 
-def _place_one_by_one(wanted: Int64, queries: Int64, positives: Int64, size: int, batches: int) -> Int64:
-    """A batch for each row, the wanted one or the next after it with room and without the row's clusters.
+def _apart(columns: PlanColumns, rows: Int64, count: int) -> Int64 | None:
+    """`count` of the rows without a cluster in common, found greedily; None where there are none."""
+    queries, positives = columns.query_cluster[rows], columns.positive_cluster[rows]
+    for start in range(min(_GREEDY_STARTS, len(rows))):
+        free = np.ones(len(rows), np.bool_)
+        chosen, row = [], start
+        while True:
+            chosen.append(row)
+            free &= (queries != queries[row]) & (positives != positives[row])
+            if len(chosen) == count:
+                return np.asarray(rows[np.sort(chosen)], np.int64)
+            if not free.any():
+                break
+            row = int(np.argmax(free))
+    return None
 
-    A row that finds none up to the end is put into the first earlier one that fits, or else opens a new batch.
+
+def place_apart(queries: Int64, positives: Int64, size: int, batches: int) -> Int64:
+    """A batch (0 .. batches - 1, at most `size` rows each) for each row, no two rows of a batch sharing a cluster.
+
+    Row i starts in batch i // size. In each round the rows that meet an earlier one of their cluster change places with
+    others; a row that has moved less often stays before one that has more. Rows that still meet one after the last
+    round get `batches`: no place.
     """
-    filled = [0] * batches
-    # The batch after the last one that holds the cluster: rows come in the order of their wanted batches.
-    next_for_query: dict[int, int] = {}
-    next_for_positive: dict[int, int] = {}
-    taken: set[tuple[str, int, int]] = set()
-    placed = np.empty(len(wanted), np.int64)
-    late: list[int] = []
-
-    def put(row: int, query: int, positive: int, batch: int) -> None:
-        placed[row] = batch
-        filled[batch] += 1
-        taken.add(("query", query, batch))
-        taken.add(("positive", positive, batch))
-
-    keys = list(zip(wanted.tolist(), queries.tolist(), positives.tolist(), strict=True))
-    for row, (first, query, positive) in enumerate(keys):
-        batch = max(first, next_for_query.get(query, 0), next_for_positive.get(positive, 0))
-        while batch < batches and filled[batch] >= size:
-            batch += 1
-        if batch >= batches:
-            late.append(row)
-            continue
-        put(row, query, positive, batch)
-        next_for_query[query] = next_for_positive[positive] = batch + 1
-    # No batch before these numbers can take the cluster. They only grow: a frequent cluster is not searched for anew.
-    open_from = 0
-    from_for_query: dict[int, int] = {}
-    from_for_positive: dict[int, int] = {}
-
-    def closed(batch: int, *clusters: tuple[str, int]) -> bool:
-        return filled[batch] >= size or any((*cluster, batch) in taken for cluster in clusters)
-
-    def first_open(batch: int, *clusters: tuple[str, int]) -> int:
-        while batch < len(filled) and closed(batch, *clusters):
-            batch += 1
-        return batch
-
-    for row in late:
-        _, query, positive = keys[row]
-        open_from = first_open(open_from)
-        from_for_query[query] = first_open(max(open_from, from_for_query.get(query, 0)), ("query", query))
-        from_for_positive[positive] = first_open(
-            max(open_from, from_for_positive.get(positive, 0)), ("positive", positive)
-        )
-        start = max(from_for_query[query], from_for_positive[positive])
-        batch = first_open(start, ("query", query), ("positive", positive))
-        if batch == len(filled):
-            filled.append(0)
-        put(row, query, positive, batch)
+    placed = np.arange(len(queries)) // size
+    moves = np.zeros(len(queries), np.int64)
+    for turn in range(_ROUNDS_OF_MOVES + 1):
+        clashes = _clashes(placed, queries, moves) | _clashes(placed, positives, moves)
+        clashing, others = np.flatnonzero(clashes), np.flatnonzero(~clashes)
+        if not len(clashing):
+            break
+        if turn == _ROUNDS_OF_MOVES:
+            placed[clashing] = batches
+            break
+        count = min(len(clashing), len(others))
+        start = int(mixed(np.array([turn], np.uint64))[0] % np.uint64(len(others)))
+        partners = others[(start + np.arange(count) * (len(others) // count)) % len(others)]
+        leaving = np.concatenate([clashing[:count], partners])
+        placed[leaving] = placed[np.concatenate([partners, clashing[:count]])]
+        placed[clashing[count:]] = np.roll(placed[clashing[count:]], 1)
+        moves[clashing] += 1
     return placed
+
+
+def _clashes(placed: Int64, clusters: Int64, moves: Int64) -> Bool:
+    """Whether a row shares batch and cluster with one that has moved less often, or as often and is before it."""
+    order = np.lexsort((moves, clusters, placed))
+    again = np.zeros(len(placed), np.bool_)
+    ordered_batches, ordered_clusters = placed[order], clusters[order]
+    again[order[1:]] = (ordered_batches[1:] == ordered_batches[:-1]) & (ordered_clusters[1:] == ordered_clusters[:-1])
+    return again
+
+
+def _dealt(lengths: npt.NDArray[np.integer[Any]], ranks: int) -> list[Int64]:
+    """The positions of each rank: all, longest first, dealt out back and forth."""
+    if ranks == 1:
+        return [np.arange(len(lengths))]
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    turn, seat = np.divmod(np.arange(len(order)), ranks)
+    owner = np.where(turn % 2 == 0, seat, ranks - 1 - seat)
+    return [order[owner == rank] for rank in range(ranks)]
 
 
 def _choose_negatives(available: npt.NDArray[np.integer[Any]], wanted: int, seed: int, step: int) -> Int64:
@@ -288,14 +520,15 @@ def _choose_negatives(available: npt.NDArray[np.integer[Any]], wanted: int, seed
         return np.empty((len(available), 0), np.int64)
     most = max(int(available.max(initial=0)), wanted)
     # 63 bits, so that the largest number is free to put the negatives a row does not have last.
-    keys = _random_bits(seed, _NEGATIVES_STREAM, step)(len(available) * most).reshape(-1, most) >> np.uint64(1)
+    bits = key_bits(seed, _NEGATIVES_STREAM, step, count=len(available) * most)
+    keys = bits.reshape(-1, most) >> np.uint64(1)
     keys[np.arange(most) >= available[:, None]] = np.iinfo(np.uint64).max
     chosen = np.argsort(keys, axis=1, kind="stable")[:, :wanted].astype(np.int64)
     chosen[np.arange(wanted) >= available[:, None]] = -1
     return chosen
 
 
-def _random_bits(seed: int, purpose: int, number: int) -> Callable[[int], UInt64]:
-    """A function that draws so many raw 64-bit numbers from the stream of (seed, purpose, number)."""
-    generator = np.random.Philox(np.random.SeedSequence([seed, purpose, number]))
-    return lambda count: np.atleast_1d(np.asarray(generator.random_raw(count), np.uint64))
+def _below(bits: UInt64, share: float) -> Bool:
+    """True with the probability `share`."""
+    result: Bool = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
+    return result

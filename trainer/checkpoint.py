@@ -2,7 +2,8 @@
 
     checkpoints/step-000050/model.safetensors      weights, fp32
     checkpoints/step-000050/optimizer.safetensors  the optimiser's moments by weight name; torch's random states
-    checkpoints/step-000050/state.json             step, fingerprints, settings; size and sha256 of the two files
+    checkpoints/step-000050/average.safetensors    the running average of the weights, where there is one
+    checkpoints/step-000050/state.json             step, fingerprints, settings; size and sha256 of the other files
 
 A checkpoint is written under a temporary name, flushed to disk and renamed; a folder whose files are not what its
 state.json says is passed over for the one before.
@@ -27,14 +28,15 @@ log = logging.getLogger(__name__)
 STATE: Final = "state.json"
 _WEIGHTS: Final = "model.safetensors"
 _OPTIMIZER: Final = "optimizer.safetensors"
-_FILES: Final = (_WEIGHTS, _OPTIMIZER)
+_AVERAGE: Final = "average.safetensors"
 _NAME: Final = re.compile(r"step-(\d+)")
 _PARTIAL: Final = ".partial"
 _REPLACED: Final = ".replaced"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint does not fit what it is to be loaded into. The message names the folder and the remedy."""
+    """A checkpoint cannot be written, or does not fit what it is to be loaded into. The message names the folder and the
+    remedy."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,54 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    root: Path, step: int, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", state: dict[str, Any]
+    root: Path,
+    step: int,
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    state: dict[str, Any],
+    average: "dict[str, torch.Tensor] | None" = None,
 ) -> Checkpoint:
-    """Write root/step-NNNNNN; `state` must be JSON. Raises OSError where the disk does not take it."""
+    """Write root/step-NNNNNN; `state` must be JSON, `average` are averaged weights by name.
+
+    Raises CheckpointError where the disk does not take it: the checkpoints before stay as they are.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file, save_model
 
     folder = root / f"step-{step:06d}"
     partial = folder.with_name(folder.name + _PARTIAL)
-    _remove(partial)
-    partial.mkdir(parents=True)
-    save_model(model, str(partial / _WEIGHTS))
-    save_file(_optimizer_tensors(model, optimizer), str(partial / _OPTIMIZER))
-    files = {name: {"bytes": (partial / name).stat().st_size, "sha256": _sha256(partial / name)} for name in _FILES}
-    content = {"step": step, "files": files, "state": state}
-    (partial / STATE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
-    publish_folder(partial, folder)
+    try:
+        _remove(partial)
+        partial.mkdir(parents=True)
+        _check_room(root, model, averaged=average is not None)
+        save_model(model, str(partial / _WEIGHTS))
+        save_file(_optimizer_tensors(model, optimizer), str(partial / _OPTIMIZER))
+        if average is not None:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in average.items()}, str(partial / _AVERAGE))
+        files = {
+            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            for file in sorted(partial.glob("*.safetensors"))
+        }
+        content = {"step": step, "files": files, "state": state}
+        (partial / STATE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
+        publish_folder(partial, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        before = max((before for before, _ in _steps(root)), default=None)
+        raise CheckpointError(
+            f"The checkpoint of step {step} could not be written to {root} ({error}). "
+            + (f"The one of step {before} is whole. " if before is not None else "There is none before it. ")
+            + "Make room, or lower keep_checkpoints, and start again by the same command."
+        ) from error
     return Checkpoint(folder, step, state)
+
+
+def _check_room(root: Path, model: "torch.nn.Module", *, averaged: bool) -> None:
+    """Raise OSError where the disk cannot take the weights, two moments of each and their averages."""
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    needed, free = weights * (4 if averaged else 3), shutil.disk_usage(root).free
+    if free < needed:
+        raise OSError(f"it takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} MiB are free")
 
 
 def newest_checkpoint(root: Path) -> Checkpoint | None:
@@ -75,8 +109,13 @@ def newest_checkpoint(root: Path) -> Checkpoint | None:
     return next((found for step, folder in folders if (found := _read(step, folder)) is not None), None)
 
 
-def load_checkpoint(checkpoint: Checkpoint, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> None:
-    """Put the weights, the optimiser's moments and torch's random states back as they were.
+def load_checkpoint(
+    checkpoint: Checkpoint,
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    average: "dict[str, torch.Tensor] | None" = None,
+) -> None:
+    """Put the weights, the optimiser's moments, torch's random states and the averages back as they were, in place.
 
     Raises CheckpointError where the checkpoint is of another model.
     """
@@ -107,6 +146,9 @@ def load_checkpoint(checkpoint: Checkpoint, model: "torch.nn.Module", optimizer:
         # torch keeps `step` on the CPU unless the optimiser is fused or capturable; load_state_dict knows which.
         optimizer.state[parameters[weight]][moment] = tensor
     optimizer.load_state_dict(optimizer.state_dict())
+    if average is not None:
+        for name, tensor in load_file(str(checkpoint.folder / _AVERAGE)).items():
+            average[name].copy_(tensor)
 
 
 def remove_old_checkpoints(root: Path, written: int, keep: int) -> None:

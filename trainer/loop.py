@@ -3,22 +3,25 @@
     output/metrics.jsonl              one line a logged step
     output/checkpoints/step-000050/   to go on from (trainer.checkpoint)
     output/model/                     the result (trainer.export), written after the last step
+    output/bad_batch.json             only where a loss or gradient was no number: the rows of that step
 
 The same call again goes on from the newest checkpoint. What a step does depends on its number alone: its rows come from
-the batch plan, and torch's random numbers are seeded from (seed, step). Hence a run that was interrupted gives, on the
-same CPU with the same number of threads, the same losses and weights bit for bit as one that was not.
+the batch plan, and dropout is drawn from (seed, step, rank, chunk). Hence a run that was interrupted gives, on the same
+CPU with the same numbers of threads and processes, the same losses and weights bit for bit as one that was not.
+
+Started by torchrun, several processes share each step: embeddings are exchanged, each computes the loss of its own
+queries against the passages of all, and one sum of the gradients makes them those of the whole batch.
 """
 
 import json
 import logging
 import math
 import os
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -27,60 +30,84 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from trainer.batch_plan import BatchPlan, BatchPlanSettings, PlanColumns
-from trainer.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, remove_old_checkpoints, write_checkpoint
+from trainer.batch import Batch
+from trainer.batch_plan import BatchPlan, BatchPlanSettings, RankRows, plan_columns
+from trainer.checkpoint import load_checkpoint, remove_old_checkpoints, write_checkpoint
+from trainer.distributed import FlatGradients, Ranks, join_ranks
 from trainer.export import export_model
-from trainer.loss import DEFAULT_TEMPERATURE, info_nce
-from trainer.training_data import Batch, TrainingData, TrainingDataError
+from trainer.gradient_cache import CachedEmbeddings, TextEncoder, joined
+from trainer.loss import GuideEmbeddings, LossSettings, contrastive_loss, loss_masks
+from trainer.optimizer import OptimizerSettings, WeightAverage, adamw, learning_rate, set_learning_rate
+from trainer.prefetch import Prefetch
+from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
+from trainer.training_data import TrainingData, TrainingDataError
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.backbone import Backbone
+    from trainer.checkpoint import Checkpoint
+
+__all__ = [
+    "StepHook",
+    "TrainResult",
+    "TrainSettings",
+    "TrainingError",
+    "TrainingStopped",
+    "learning_rate",
+    "train",
+]
 
 log = logging.getLogger(__name__)
 
 _STEP_STREAM: Final = 3  # beside batch_plan's streams of the same seed
-# Padded tokens a forward: fewer leave the hardware idle, more are padding (measured on the CPU: MiniLM, 2 cores).
-_TOKENS_PER_FORWARD: Final = {"cpu": 2048, "cuda": 16_384}
-_SETTING_OF_DTYPE: Final = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 _STOPPED_BY_SIGTERM: Final = 128 + signal.SIGTERM
-
-
-class TrainingError(ValueError):
-    """Training cannot start or go on. The message names the cause and the remedy."""
+BAD_BATCH: Final = "bad_batch.json"
 
 
 class TrainingStopped(SystemExit):
     """SIGTERM came: a checkpoint is written, and the same call again goes on from it. Exit status 143."""
 
 
-class TrainSettings(BatchPlanSettings):
-    """A training run: what `BatchPlanSettings` says of batches, and the optimisation."""
+class TrainSettings(BatchPlanSettings, LossSettings, OptimizerSettings):
+    """A training run: what `BatchPlanSettings` says of batches, `LossSettings` of the loss, and the optimisation."""
 
     model: str = Field(description="local folder of the pretrained encoder, or package://PACKAGE/folder")
-    steps: int = Field(ge=1, description="optimiser steps (M3 unsupervised: 25,000)")
-    temperature: float = Field(
-        DEFAULT_TEMPERATURE, gt=0, description="tau of M3 eq. 2 (FlagEmbedding default 0.02; BGE v1 0.01)"
-    )
-    learning_rate: float = Field(1e-5, gt=0, description="AdamW's, at its highest (FlagEmbedding, BGE fine-tuning)")
-    warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps with rising rate (M3 appendix B.1)")
-    schedule: Literal["linear", "constant"] = Field("linear", description="of the learning rate after warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="not on biases and layer norms (M3 appendix B.1)")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm (transformers default)")
     seed: int = Field(0, ge=0, description="of batches, negatives and dropout")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of matrix products; weights and loss stay fp32"
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; of several processes each takes its own GPU")
+    tokens_per_forward: int | None = Field(
+        None, ge=1, description="padded tokens of one forward; none: 1,024 on a CPU, 16,384 on a GPU (ours)"
+    )
+    tokens_at_once: int | None = Field(
+        None,
+        ge=0,
+        description="a batch of so many padded tokens is embedded once, what is above twice (GradCache): memory against "
+        "time, same result; none: all or nothing, by free memory (on a CPU at most 16,384)",
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="keep only the layers' inputs in a forward and compute the rest again: long texts on small GPUs",
+    )
+    silence_seconds: float = Field(
+        1800.0,
+        gt=0,
+        description="of several processes, one that gives no answer for so long counts as gone; longer than an "
+        "evaluation takes (ours)",
+    )
     checkpoint_every: int = Field(200, ge=1, description="steps (ours)")
     keep_checkpoints: int = Field(2, ge=1, description="older ones are removed (ours)")
     log_every: int = Field(1, ge=1, description="steps between lines of metrics.jsonl (ours)")
 
 
-# Settings that may change between a run and its continuation, because they do not change what a step computes. Compared
-# by what they come to instead: the model by its content, device and precision ("auto") by what was chosen here.
-_FREE_SETTINGS: Final = frozenset({"model", "device", "precision", "checkpoint_every", "keep_checkpoints", "log_every"})
+@dataclass(frozen=True)
+class StepHook:
+    """Something to do between steps, an evaluation say. Called on the first rank; the others wait."""
+
+    every: int  # steps
+    call: Callable[[int, "Backbone"], bool]  # (steps done, the model as it is, in eval mode) -> whether to end here
 
 
 @dataclass(frozen=True)
@@ -104,126 +131,96 @@ def train(
     *,
     restart: bool = False,
     card: str = "",
+    hook: StepHook | None = None,
 ) -> TrainResult:
     """Fine-tune `settings.model` on the pack output `data_folder`; the result is `output_folder`/model.
 
     Goes on from the newest checkpoint in `output_folder` where that is of the same settings, data and model, computed
     in the same dtype on the same kind of device; if it is not, raises TrainingError, or with `restart` removes it and
-    starts anew. `on_progress` gets each line of
-    metrics.jsonl as it is written, with the number of `steps`. `card` is put into the model card.
+    starts anew. `on_progress` gets each line of metrics.jsonl as it is written, with the number of `steps`; `hook` is
+    called between steps and may end the training. `card` begins the model card.
+
+    In processes started by torchrun the first one writes all files and calls `on_progress` and `hook`.
 
     Raises TrainingDataError, ModelFolderError, BatchPlanError for input that cannot be trained on, TrainingError where
-    the loss is no longer a number, TrainingStopped after SIGTERM.
+    the loss is no longer a number, CheckpointError where the disk is full, RanksError where another process has ended,
+    TrainingStopped after SIGTERM.
     """
+    with join_ranks(settings.device, settings.silence_seconds) as ranks:
+        return _train(Path(data_folder), Path(output_folder), settings, on_progress, restart, card, hook, ranks)
+
+
+def _train(
+    data_folder: Path,
+    output: Path,
+    settings: TrainSettings,
+    on_progress: Callable[[dict[str, Any]], None] | None,
+    restart: bool,
+    card: str,
+    hook: StepHook | None,
+    ranks: Ranks,
+) -> TrainResult:
     from trainer.backbone import choose_device_and_dtype, load_backbone, model_fingerprint, tokenizer_fingerprint
 
-    data = TrainingData.open(data_folder)
+    with ranks.rank_zero_first("Reading the data"):  # which may decode shards into a folder that all map
+        data = TrainingData.open(data_folder, settings.data_cache)
+    data.check_instructions(settings.instruction_share)
     backbone = load_backbone(settings.model)
     embeddings: Any = backbone.model.get_input_embeddings()
-    data.check_model(tokenizer_fingerprint(backbone.tokenizer), len(embeddings.weight))
+    tokenizer = tokenizer_fingerprint(backbone.tokenizer)
+    data.check_model(tokenizer, len(embeddings.weight))
     _check_lengths(data, backbone)
-    plan = BatchPlan(plan_columns(data, settings.group_by), settings, settings.seed, settings.steps)
-    device, dtype = choose_device_and_dtype(settings.device, settings.precision)
+    guide = None if settings.guide_model is None else load_backbone(settings.guide_model)
+    if guide is not None and tokenizer_fingerprint(guide.tokenizer) != tokenizer:
+        raise TrainingError(
+            f"The guide model {settings.guide_model} has another tokenizer than {settings.model}: it cannot read the packed "
+            f"token ids. Choose a guide of the same tokenizer."
+        )
+    plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps, ranks.count)
+    device, dtype = choose_device_and_dtype(ranks.device(settings.device), settings.precision)
     identity = {
-        "settings": settings.model_dump(mode="json", exclude=set(_FREE_SETTINGS)),
+        "settings": settings.model_dump(mode="json", exclude=set(FREE_SETTINGS)),
         "data": data.fingerprint,
         "model": model_fingerprint(settings.model),
+        "guide": None if settings.guide_model is None else model_fingerprint(settings.guide_model),
         "dtype": str(dtype),
         "device": device.type,
     }
-    output = Path(output_folder)
-    output.mkdir(parents=True, exist_ok=True)
-    checkpoint = _checkpoint_to_resume(output, identity, restart)
-    run = _Run(
+    checkpoint = None
+    with ranks.rank_zero_first("Looking for a checkpoint"):
+        if ranks.leads:
+            output.mkdir(parents=True, exist_ok=True)
+            checkpoint = checkpoint_to_resume(output, identity, ranks.count, restart=restart)
+    run = TrainingRun(
         data=data,
         plan=plan,
         backbone=backbone,
+        guide=guide,
         settings=settings,
         output=output,
         identity=identity,
         device=device,
         dtype=dtype,
         checkpoint=checkpoint,
+        ranks=ranks,
     )
-    result = run.to_the_end(on_progress)
-    # The model was trained in place: `backbone` holds its weights.
-    trained = replace(backbone, prompts=_prompts(data, backbone))
-    export_model(trained, result.model_folder, card or _lineage(data, settings))
+    result = run.to_the_end(on_progress, hook)
+    with ranks.rank_zero_first("Writing the model"):
+        if ranks.leads:
+            # The model was trained in place: `backbone` holds its weights.
+            trained = replace(backbone, prompts=_prompts(data, backbone))
+            lineage = _lineage(data, settings, ranks, output)
+            export_model(trained, result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
     return result
 
 
-def plan_columns(data: TrainingData, group_by: str) -> PlanColumns:
-    """What the batch plan must know of the pairs."""
-    column = {"dataset": "dataset", "kind": "kind", "language": "query_lang"}.get(group_by)
-    return PlanColumns(
-        group=data.labels[column][0] if column else np.zeros(len(data), np.int32),
-        length_group=data.length_group,
-        length=data.length,
-        query_cluster=data.query_cluster,
-        positive_cluster=data.passage_cluster[data.positive],
-        negatives=data.negatives.lengths,
-    )
-
-
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The rate of `step` (from 0): rises linearly to the highest in the last warm-up step, then falls towards 0."""
-    warmup = round(settings.warmup_ratio * settings.steps)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * (settings.steps - step) / (settings.steps - warmup)
-
-
 def _check_lengths(data: TrainingData, backbone: "Backbone") -> None:
-    longest = int(max(data.query_tokens.lengths.max(), data.passage_tokens.lengths.max()))
-    if longest > backbone.max_length:
+    if data.longest_text > backbone.max_length:
         raise TrainingDataError(
-            f"{data.folder} holds a text of {longest} tokens, but the model takes at most {backbone.max_length}. Run "
-            f"pack again with this model, or with shorter max_query_length and max_passage_length."
+            f"{data.folder} holds a text of {data.longest_text} tokens, but the model takes at most "
+            f"{backbone.max_length}. Run pack again with this model, or with shorter max_query_length and "
+            f"max_passage_length."
         )
-
-
-def _checkpoint_to_resume(output: Path, identity: dict[str, Any], restart: bool) -> Checkpoint | None:
-    checkpoint = newest_checkpoint(output / "checkpoints")
-    if checkpoint is None or checkpoint.state.get("identity") == identity:
-        return checkpoint
-    before = checkpoint.state.get("identity") or {}
-    differences = f"{checkpoint.folder} is of a run that differs from this one in {_differences(before, identity)}."
-    if restart:
-        log.warning("%s Its checkpoints are removed, and training starts anew.", differences)
-        shutil.rmtree(output / "checkpoints")
-        return None
-    raise TrainingError(
-        f"{differences} Undo the change{_settings_to_set(before, identity)} to go on with that run, choose another "
-        f"output folder, or restart to remove it."
-    )
-
-
-def _differences(before: dict[str, Any], identity: dict[str, Any]) -> str:
-    old, new = before.get("settings") or {}, identity["settings"]
-    changed = [
-        f"{name} ({old.get(name)} there, {new.get(name)} here)"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    changed += [f"the {name}" for name in ("data", "model") if before.get(name) != identity[name]]
-    changed += [
-        f"the {name} it computes {preposition} ({before.get(name)} there, {identity[name]} here)"
-        for name, preposition in (("dtype", "in"), ("device", "on"))
-        if before.get(name) != identity[name]
-    ]
-    return ", ".join(changed)
-
-
-def _settings_to_set(before: dict[str, Any], identity: dict[str, Any]) -> str:
-    """In words, the settings that compute as the run before did; another machine's `auto` may have chosen otherwise."""
-    wanted = [
-        f"{setting} {_SETTING_OF_DTYPE.get(before[name], before[name])}"
-        for name, setting in (("dtype", "precision"), ("device", "device"))
-        if name in before and before[name] != identity[name]
-    ]
-    return f" (set {' and '.join(wanted)})" if wanted else ""
 
 
 def _prompts(data: TrainingData, backbone: "Backbone") -> dict[Any, str]:
@@ -233,21 +230,38 @@ def _prompts(data: TrainingData, backbone: "Backbone") -> dict[Any, str]:
     if not isinstance(packing, dict):
         return dict(backbone.prompts)
     return {
-        "query": str(packing.get("query_instruction", "")),
+        "query": data.query_instruction,
         "passage": str(packing.get("passage_instruction", "")),
     }
 
 
-def _lineage(data: TrainingData, settings: TrainSettings) -> str:
-    names = ", ".join(data.labels["dataset"][1])
+def _lineage(data: TrainingData, settings: TrainSettings, ranks: Ranks, output: Path) -> str:
+    """The part of the model card that says what was trained on, how, and what came of it."""
+    codes, names = data.labels["dataset"]
+    counts = np.bincount(codes, minlength=len(names)).tolist()
+    rows = "\n".join(f"- {name}: {count:,} pairs" for name, count in zip(names, counts, strict=True))
+    processes = f" by {ranks.count} processes" if ranks.count > 1 else ""
+    chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude={"model", "guide_model", "data_cache"})
+    last = [json.loads(line) for line in _lines(output / "metrics.jsonl")[-1:]]
+    reached = f"The loss of step {last[0]['step']:,} was {last[0]['loss']:.4f}." if last else ""
     return (
-        f"Fine-tuned by pairmill from `{Path(settings.model).name}` for {settings.steps} steps of "
-        f"{settings.batch_size} pairs on {len(data)} pairs of: {names}. Fingerprint of the "
-        f"training data: {data.fingerprint}."
+        f"Fine-tuned by pairmill from `{Path(settings.model).name}` for {settings.steps:,} steps of up to "
+        f"{settings.batch_size:,} pairs{processes} on {len(data):,} pairs. {reached}\n\n## Data\n\n{rows}\n\n"
+        f"Fingerprint of the packed data: `{data.fingerprint}`.\n\n## Command\n\n"
+        f"`pairmill train --data FOLDER --output FOLDER` with the settings that are not the defaults:\n\n"
+        f"```json\n{json.dumps(chosen, sort_keys=True)}\n```"
     )
 
 
-class _Run:
+@dataclass(frozen=True)
+class PlannedBatch:
+    """What a rank needs for a step."""
+
+    batch: Batch
+    rows: list[RankRows]  # of all ranks
+
+
+class TrainingRun:
     """One run's model, optimiser and files between two steps."""
 
     def __init__(
@@ -256,80 +270,145 @@ class _Run:
         data: TrainingData,
         plan: BatchPlan,
         backbone: "Backbone",
+        guide: "Backbone | None",
         settings: TrainSettings,
         output: Path,
         identity: dict[str, Any],
         device: "torch.device",
         dtype: "torch.dtype",
-        checkpoint: Checkpoint | None,
+        checkpoint: "Checkpoint | None",
+        ranks: Ranks,
     ) -> None:
         import torch
 
         self.data, self.plan, self.backbone, self.settings = data, plan, backbone, settings
-        self.output, self.identity, self.device, self.dtype = output, identity, device, dtype
-        model: Any = backbone.model
-        self.model: torch.nn.Module = model.to(device).train()
-        self.optimizer = _optimizer(self.model, settings)
+        self.output, self.identity, self.device, self.ranks = output, identity, device, ranks
+        self.encoder = _text_encoder(backbone, device, dtype)
+        self.model = self.encoder.model.train()
+        self.guide = None if guide is None else _text_encoder(guide, device, dtype)
+        _prepare(self.model, settings, device)
+        self.gradients = FlatGradients(self.model, tail=5)
+        self.optimizer = adamw(self.model, settings)
+        self.average = None if settings.average_decay is None else WeightAverage(self.model, settings.average_decay)
         # fp16 gradients underflow unless scaled; bf16 and fp32 need no scaling.
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-        self.first_step = 0
-        if checkpoint is not None:
-            load_checkpoint(checkpoint, self.model, self.optimizer)
-            self.scaler.load_state_dict(checkpoint.state["scaler"])
-            self.first_step = checkpoint.step
-            log.info("going on from %s", checkpoint.folder)
+        # Whether any rank may need the queries of all: known without asking, since all ranks see all data.
+        self.both_ways = bool(data.symmetric.any())
+        self.first_step, self.ended = 0, False
+        self._start_from(checkpoint)
 
-    def to_the_end(self, on_progress: Callable[[dict[str, Any]], None] | None) -> TrainResult:
+    def _start_from(self, checkpoint: "Checkpoint | None") -> None:
+        if checkpoint is not None:
+            load_checkpoint(
+                checkpoint, self.model, self.optimizer, None if self.average is None else self.average.averages
+            )
+            log.info("going on from %s", checkpoint.folder)
+        content = {} if checkpoint is None else {"step": checkpoint.step, **checkpoint.state}
+        state = self.ranks.told({name: content[name] for name in ("step", "scaler", "ended") if name in content})
+        if "step" in state:
+            self.first_step, self.ended = int(state["step"]), bool(state.get("ended"))
+            self.scaler.load_state_dict(state["scaler"])
+        self._take_over(resumed="step" in state)
+
+    def _take_over(self, *, resumed: bool) -> None:
+        """Of several ranks, each takes the first one's weights, and what it read from a checkpoint."""
+        import torch
+
+        if self.ranks.count == 1:
+            return
+        if resumed and not self.ranks.leads:
+            for weight in self.gradients.weights:
+                zeros = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[weight] = {"step": torch.zeros((), device=weight.device), **zeros}
+            self.optimizer.load_state_dict(self.optimizer.state_dict())
+        tensors = [weight.detach() for weight in self.model.parameters()]
+        if resumed:
+            for weight in self.gradients.weights:
+                tensors += [self.optimizer.state[weight][name] for name in ("step", "exp_avg", "exp_avg_sq")]
+        if self.average is not None:
+            tensors += list(self.average.averages.values())
+        self.ranks.take_over(tensors)
+
+    def to_the_end(self, on_progress: Callable[[dict[str, Any]], None] | None, hook: StepHook | None) -> TrainResult:
         loss, tokens, started = None, 0, time.perf_counter()
-        steps = self.settings.steps
-        with _deterministic(self.device), _sigterm() as stopped, _metrics(self.output, self.first_step) as metrics:
-            for step in range(self.first_step, steps):
-                line = self._step(step)
+        steps = self.first_step if self.ended else self.settings.steps
+        metrics_file = _metrics(self.output, self.first_step) if self.ranks.leads else nullcontext()
+        with (
+            _deterministic(self.device),
+            _sigterm() as stopped,
+            metrics_file as metrics,
+            Prefetch(self.planned_batch, self.first_step, steps) as batches,
+        ):
+            for step, planned in batches:
+                line, stop = self.step(step, planned, stop=stopped.is_set())
                 loss, tokens = line["loss"], tokens + line["tokens"]
                 done = step + 1
-                if done % self.settings.log_every == 0 or done == steps:
+                if metrics is not None and (done % self.settings.log_every == 0 or done == steps):
                     metrics.write(json.dumps(line) + "\n")
                     metrics.flush()
                     if on_progress is not None:
-                        on_progress({**line, "steps": steps})
-                if done % self.settings.checkpoint_every == 0 or done == steps or stopped.is_set():
-                    os.fsync(metrics.fileno())
+                        on_progress({**line, "steps": self.settings.steps})
+                if hook is not None and done % hook.every == 0:
+                    self.ended = self._call(hook, done)
+                # With several ranks the signal is acted on where all know of it: after the sum of the next step.
+                stop = stopped.is_set() if self.ranks.count == 1 else stop
+                if done % self.settings.checkpoint_every == 0 or done == steps or stop or self.ended:
+                    if metrics is not None:
+                        os.fsync(metrics.fileno())
                     self._checkpoint(done)
-                if stopped.is_set() and done < steps:
+                if self.ended:
+                    log.info("ended after step %d of %d", done, steps)
+                    break
+                if stop and done < steps:
                     log.warning("SIGTERM: stopped after step %d of %d; the same call again goes on", done, steps)
                     raise TrainingStopped(_STOPPED_BY_SIGTERM)
+        if self.average is not None:
+            self.average.put_in()
         return TrainResult(
             model_folder=self.output / "model",
-            steps=steps,
+            steps=self.settings.steps,
             resumed_from=self.first_step,
             loss=loss,
             seconds=time.perf_counter() - started,
             tokens=tokens,
-            left_out=self.plan.epoch(0).left_out,
+            left_out=self.plan.left_out,
         )
 
-    def _step(self, step: int) -> dict[str, Any]:
-        import torch
+    def planned_batch(self, step: int) -> PlannedBatch:
+        rows = self.plan.rows(step)
+        batch = self.data.collate(rows, self.ranks.rank, self.encoder.pad_token_id)
+        return PlannedBatch(batch, rows)
 
+    def step(self, step: int, planned: PlannedBatch, *, stop: bool) -> tuple[dict[str, Any], bool]:
+        """The line of metrics.jsonl, and whether a rank was told to stop."""
         started = time.perf_counter()
-        torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, _STEP_STREAM, step]).generate_state(1)[0]))
-        planned = self.plan.rows(step)[0]
-        batch = self.data.collate(planned.rows, planned.negatives, int(self.backbone.tokenizer.pad_token_id))
+        batch = planned.batch
         rate = learning_rate(step, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._loss(batch)
-        value = float(loss.detach())
-        self._check_finite(value, "loss", step, batch)
-        scaled: Any = self.scaler.scale(loss)
-        scaled.backward()
+        set_learning_rate(self.optimizer, rate)
+        self.gradients.clear()
+        texts = joined(batch.query_tokens, batch.passage_tokens)
+        embedded = CachedEmbeddings(
+            self.encoder,
+            texts,
+            (self.settings.seed, _STEP_STREAM, step, self.ranks.rank),
+            tokens_per_forward=self.settings.tokens_per_forward,
+            tokens_at_once=self.settings.tokens_at_once,
+        )
+        loss, gradients = self._loss(batch, embedded.embeddings, texts)
+        embedded.backward(self.scaler.scale(gradients))
+        own = (loss, float(stop), batch.tokens, embedded.padded_tokens, batch.squared_lengths)
+        self.gradients.tail.copy_(self.gradients.tail.new_tensor(own))
+        self.gradients.add_up(self.ranks)
+        value, stops, tokens, padded, squared = self.gradients.tail.tolist()
+        self._check_finite(value, "loss", step, planned)
         self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm))
+        norm = self.gradients.clip(self.settings.max_grad_norm)
         if not self.scaler.is_enabled():  # an enabled scaler skips the step and tries a smaller scale
-            self._check_finite(norm, "gradient norm", step, batch)
+            self._check_finite(norm, "gradient norm", step, planned)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(step)
         seconds = time.perf_counter() - started
         return {
             "step": step + 1,
@@ -337,83 +416,172 @@ class _Run:
             "loss": value,
             "learning_rate": rate,
             "gradient_norm": norm,
-            "pairs": len(batch.rows),
-            "tokens": batch.tokens,
-            "tokens_per_second": round(batch.tokens / seconds, 1),
+            "pairs": int(batch.counts.sum()),
+            "tokens": round(tokens),
+            "padded_tokens": round(padded),
+            "squared_lengths": round(squared),
+            "tokens_per_second": round(tokens / seconds, 1),
             "seconds": round(seconds, 4),
-        }
+            "peak_memory_mib": _peak_memory(self.device),
+        }, stops > 0
 
-    def _loss(self, batch: Batch) -> "torch.Tensor":
+    def _loss(self, batch: Batch, embeddings: "torch.Tensor", texts: Any) -> "tuple[float, torch.Tensor]":
+        """This rank's part of the loss, and the gradient of the whole loss by its embeddings [texts, D]."""
         import torch
 
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            queries = self._embed(batch.query_ids, batch.query_lengths)
-            passages = self._embed(batch.passage_ids, batch.passage_lengths)
-        # Empty slots (-1) take some passage's embedding; `forbidden` keeps it out of the sum.
-        slots = torch.from_numpy(np.maximum(batch.slots, 0).ravel()).to(self.device)
-        return info_nce(
-            queries,
-            passages.index_select(0, slots),
-            self.settings.temperature,
-            torch.from_numpy(batch.forbidden).to(self.device),
-            torch.from_numpy(batch.symmetric).to(self.device),
+        own = _OwnAndAll(batch, embeddings, self.ranks, self.device, both_ways=self.both_ways)
+        guide = None
+        if self.guide is not None:
+            read = CachedEmbeddings(self.guide, texts, (0,), tokens_at_once=0).embeddings
+            guide = _OwnAndAll(batch, read, self.ranks, self.device, both_ways=True).as_guide()
+        own.require_gradients()
+        loss = contrastive_loss(
+            own.queries,
+            own.all_passages,
+            loss_masks(batch, self.device),
+            self.settings,
+            own.all_queries if self.both_ways else None,
+            guide,
         )
+        torch.autograd.backward(loss)
+        return float(loss.detach()), own.gradient()
 
-    def _embed(self, token_ids: "np.ndarray[Any, Any]", lengths: "np.ndarray[Any, Any]") -> "torch.Tensor":
-        """Embeddings, float32 [rows, D], of padded token ids [rows, L].
-
-        Texts of like length share a forward, because most of a padded matrix of all of them can be padding.
-        """
-        import torch
-
-        from trainer.backbone import pool
-
-        order = np.argsort(-lengths, kind="stable")
-        pieces = []
-        for part in _like_lengths(lengths[order], _TOKENS_PER_FORWARD[self.device.type]):
-            rows = order[part]
-            ids = torch.from_numpy(token_ids[rows, : lengths[rows].max()]).to(self.device, torch.int64)
-            mask = (torch.arange(ids.shape[1]) < torch.from_numpy(lengths[rows])[:, None]).to(self.device, torch.int64)
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            pieces.append(pool(hidden, mask, self.backbone.pooling, self.backbone.normalise))
-        return torch.cat(pieces).index_select(0, torch.from_numpy(np.argsort(order)).to(self.device))
-
-    def _check_finite(self, value: float, name: str, step: int, batch: Batch) -> None:
+    def _check_finite(self, value: float, name: str, step: int, planned: PlannedBatch) -> None:
         if math.isfinite(value):
             return
-        pairs = ", ".join(self.data.pair_id[row].tobytes().hex() for row in batch.rows[:8])
+        rows = np.concatenate([each.rows for each in planned.rows])
+        pairs = [self.data.pair_id[row].tobytes().hex() for row in rows]
+        if self.ranks.leads:
+            content = {
+                "step": step + 1,
+                "what": name,
+                "value": str(value),
+                "dataset": planned.batch.dataset,
+                "rows": rows.tolist(),
+                "pair_ids": pairs,
+            }
+            (self.output / BAD_BATCH).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         raise TrainingError(
-            f"The {name} of step {step + 1} is {value}. The step's {len(batch.rows)} pairs begin with {pairs}. Look "
-            f"at those pairs; lower the learning rate, raise the temperature or use precision fp32, and train into "
-            f"another output folder (the same settings would fail at the same step)."
+            f"The {name} of step {step + 1} is {value}. The step's {len(rows)} pairs begin with {', '.join(pairs[:8])}; "
+            f"{self.output / BAD_BATCH} lists all. Look at those pairs; lower the learning rate, raise the temperature or "
+            f"use precision fp32, and train into another output folder (the same settings would fail at the same step)."
         )
+
+    def _call(self, hook: StepHook, done: int) -> bool:
+        """What the hook says, asked on the first rank; it sees the averaged weights where there are some."""
+        end = False
+        with self.ranks.rank_zero_first("What is done between steps"):
+            if self.ranks.leads:
+                with _evaluating(self.model, self.average):
+                    end = hook.call(done, replace(self.backbone, prompts=_prompts(self.data, self.backbone)))
+        return bool(self.ranks.told(bool(end)))
 
     def _checkpoint(self, done: int) -> None:
         root = self.output / "checkpoints"
-        state = {"identity": self.identity, "scaler": self.scaler.state_dict()}
-        write_checkpoint(root, done, self.model, self.optimizer, state)
-        remove_old_checkpoints(root, done, self.settings.keep_checkpoints)
+        state = {
+            "identity": self.identity,
+            "scaler": self.scaler.state_dict(),
+            "ranks": self.ranks.count,
+            "ended": self.ended,
+        }
+        average = None if self.average is None else self.average.averages
+        with self.ranks.rank_zero_first("Writing a checkpoint"):
+            if self.ranks.leads:
+                write_checkpoint(root, done, self.model, self.optimizer, state, average)
+                remove_old_checkpoints(root, done, self.settings.keep_checkpoints)
 
 
-def _like_lengths(descending: "np.ndarray[Any, Any]", tokens: int) -> Iterator[slice]:
-    """Consecutive parts of lengths in falling order, each of at least `tokens` with its padding, but for the last."""
-    start = 0
-    while start < len(descending):
-        end = start + -(-tokens // int(descending[start]))
-        yield slice(start, end)
-        start = end
+class _OwnAndAll:
+    """This rank's queries and slots, and those of all ranks, from the embeddings of its distinct texts."""
+
+    def __init__(
+        self, batch: Batch, embeddings: "torch.Tensor", ranks: Ranks, device: "torch.device", *, both_ways: bool
+    ) -> None:
+        import torch
+
+        self.ranks, self.embeddings, self.own_queries = ranks, embeddings, len(batch.rows)
+        self.query_counts = batch.counts.tolist()
+        self.slot_counts = (batch.counts * batch.group_width).tolist()
+        # Empty slots (-1) take some text's embedding: they count for no query.
+        self.slots = torch.from_numpy(np.maximum(batch.slots, 0).ravel() + self.own_queries).to(device)
+        self.queries = embeddings[: self.own_queries]
+        self.all_passages = ranks.gather_rows(embeddings.index_select(0, self.slots), self.slot_counts)
+        self.all_queries = ranks.gather_rows(self.queries, self.query_counts) if both_ways else self.queries
+
+    def require_gradients(self) -> None:
+        for tensor in (self.queries, self.all_passages, self.all_queries):
+            tensor.requires_grad_()
+
+    def gradient(self) -> "torch.Tensor":
+        """[texts, D]: what the losses of all ranks say of this rank's texts."""
+        import torch
+
+        gradient = torch.zeros_like(self.embeddings)
+        if self.queries.grad is not None:
+            gradient[: self.own_queries] += self.queries.grad
+        if self.all_queries is not self.queries:
+            of_all = self.all_queries.grad
+            of_all = torch.zeros_like(self.all_queries) if of_all is None else of_all
+            gradient[: self.own_queries] += self.ranks.sum_to_owners(of_all, self.query_counts)
+        of_slots = self.all_passages.grad
+        assert of_slots is not None  # every query has a positive
+        gradient.index_add_(0, self.slots, self.ranks.sum_to_owners(of_slots, self.slot_counts))
+        return gradient
+
+    def as_guide(self) -> GuideEmbeddings:
+        return GuideEmbeddings(self.queries, self.all_passages, self.all_queries)
 
 
-def _optimizer(model: "torch.nn.Module", settings: TrainSettings) -> "torch.optim.Optimizer":
+def _text_encoder(backbone: "Backbone", device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
+    model: Any = backbone.model
+    pad = int(backbone.tokenizer.pad_token_id)
+    return TextEncoder(model.to(device), backbone.pooling, backbone.normalise, pad, device, dtype)
+
+
+def _prepare(model: "torch.nn.Module", settings: TrainSettings, device: "torch.device") -> None:
+    named: Any = model
+    if getattr(named, "pooler", None) is not None:
+        named.pooler.requires_grad_(False)  # embeddings do not come from it
+    if device.type == "cpu":
+        from trainer.embedding_table import add_gradients_in_place
+
+        add_gradients_in_place(named.get_input_embeddings())
+    if settings.gradient_checkpointing:
+        # The name that transformers 5 has, and the one before.
+        if hasattr(named, "activation_checkpointing_enable"):
+            named.activation_checkpointing_enable({"use_reentrant": False})
+        else:
+            named.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+@contextmanager
+def _evaluating(model: "torch.nn.Module", average: WeightAverage | None) -> Iterator[None]:
+    """The model as it would be exported now."""
     import torch
 
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": settings.weight_decay},
-        # Biases and the scales of layer norms are vectors.
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    kept = {} if average is None else {name: weight.detach().clone() for name, weight in average.weights.items()}
+    if average is not None:
+        average.put_in()
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+        with torch.no_grad():
+            for name, weight in kept.items():
+                assert average is not None
+                average.weights[name].copy_(weight)
+
+
+def _peak_memory(device: "torch.device") -> int:
+    """MiB: of the GPU's allocator, or of this process."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Out: PACKED_PASSAGE and PACKED_PAIR batches that the trainer reads without token
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +36,9 @@ PACKED_PAIR: Final = pa.schema(
         pa.field("positive", pa.int64(), nullable=False),  # row number in the passage shards, in the order of names
         pa.field("negatives", pa.list_(pa.int64()), nullable=False),
         pa.field("positive_score", pa.float32()),
-        pa.field("negative_scores", pa.list_(pa.float32()), nullable=False),  # empty, or one for each negative
+        pa.field("negative_scores", pa.list_(pa.float32()), nullable=False),  # empty, or one a negative; NaN: not known
+        pa.field("known_positives", pa.list_(pa.int64()), nullable=False),  # passages that answer too: no negatives
+        pa.field("plain_query_token_ids", pa.list_(pa.int32()), nullable=False),  # without instruction; empty: not kept
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("query_lang", pa.string(), nullable=False),
@@ -69,6 +71,12 @@ class PackingSettings(BaseModel):
         "",
         description="put before every query of an asymmetric pair, with its trailing space (BGE: FlagEmbedding README)",
     )
+    query_instructions: dict[str, str] = Field(
+        {}, description="by data set or kind, instead of query_instruction; a data set's goes before a kind's"
+    )
+    keep_plain_queries: bool = Field(
+        False, description="keep queries without their instruction too, so that training can use both (BGE v1.5 can)"
+    )
     passage_instruction: str = Field("", description="put before every passage; BGE and M3 use none")
     length_edges: tuple[int, ...] = Field(
         LENGTH_GROUPS, description="lower ends of the length groups in tokens (M3: split_data_by_length.py)"
@@ -90,6 +98,7 @@ class PackedTexts:
     token_ids: pa.Array  # list<int32>, one list a text
     lengths: pa.Array  # int32, tokens
     truncated: int  # texts that were cut to the maximum length
+    plain_token_ids: pa.Array | None = None  # list<int32>: without instruction; empty lists where there is none
 
 
 class Packer:
@@ -119,14 +128,43 @@ class Packer:
             [batch["passage_id"], packed.token_ids, packed.lengths, batch["cluster_id"]], schema=PACKED_PASSAGE
         )
 
-    def pack_queries(self, texts: pa.Array, symmetric: pa.Array | None = None) -> PackedTexts:
-        """Token ids of queries (string array). Rows where `symmetric` (bool) is true get no instruction."""
-        with_instruction = _with_instruction(texts, self.settings.query_instruction)
-        if symmetric is not None and self.settings.query_instruction:
-            with_instruction = pc.if_else(symmetric, texts, with_instruction)
-        packed = _tokenise(self._query_tokenizer, with_instruction)
+    def pack_queries(
+        self,
+        texts: pa.Array,
+        symmetric: pa.Array | None = None,
+        dataset: pa.Array | None = None,
+        kind: pa.Array | None = None,
+    ) -> PackedTexts:
+        """Token ids of queries (string array), each with its instruction: that of its data set, else of its kind (string
+        arrays), else the common one. Rows where `symmetric` (bool) is true get none."""
+        instructions = self._instructions(len(texts), symmetric, dataset, kind)
+        packed = _tokenise(self._query_tokenizer, pc.binary_join_element_wise(instructions, texts, ""))
         self.truncated_queries += packed.truncated
-        return packed
+        if not self.settings.keep_plain_queries:
+            return packed
+        instructed = pc.not_equal(instructions, "")
+        plain = _tokenise(self._query_tokenizer, texts.filter(instructed)).token_ids
+        places = np.cumsum(np.asarray(instructed)) - 1
+        kept = plain.take(pa.array(places, mask=~np.asarray(instructed)))
+        return replace(packed, plain_token_ids=pc.fill_null(kept, pa.scalar([], plain.type)))
+
+    def _instructions(
+        self, rows: int, symmetric: pa.Array | None, dataset: pa.Array | None, kind: pa.Array | None
+    ) -> pa.Array:
+        chosen = pa.repeat(pa.scalar(self.settings.query_instruction, pa.string()), rows)
+        given = self.settings.query_instructions
+        for names in (kind, dataset):
+            if names is not None and given:
+                place = pc.index_in(names, pa.array(list(given), pa.string()))
+                chosen = pc.coalesce(pa.array(list(given.values()), pa.string()).take(place), chosen)
+        return chosen if symmetric is None else pc.if_else(symmetric, "", chosen)
+
+    def special_tokens(self) -> tuple[int, int]:
+        """How many special tokens the tokenizer puts before and after a text."""
+        mask = self._passage_tokenizer.encode("a").special_tokens_mask
+        before = mask.index(0) if 0 in mask else len(mask)
+        after = mask[::-1].index(0) if 0 in mask else 0
+        return before, after
 
 
 def _with_instruction(texts: pa.Array, instruction: str) -> pa.Array:
@@ -189,25 +227,28 @@ def pack_pairs(
     symmetric: pa.Array,
     passage_lengths: np.ndarray[Any, np.dtype[np.int32]],
     settings: PackingSettings,
+    known_positives: pa.Array | None = None,
 ) -> pa.RecordBatch:
     """A PACKED_PAIR batch of n rows.
 
     `positive` (int64 [n]) and `negatives` (list<int64> [n], hardest first) are row numbers in the passage shards, whose
     lengths in tokens are `passage_lengths` (int32 [passages]). Of each list the first `settings.negatives` are kept,
-    with their scores (list<float32>, aligned). Missing scores are null and empty lists.
+    with their scores (list<float32>, aligned). Missing scores are null and empty lists. `known_positives` (list<int64>
+    [n]) are further passages that answer a query: they mask, and are no negatives.
 
     Raises PackingError where the scores of a row are not one for each of its negatives.
     """
     rows = len(pair_id)
     kept, kept_counts = _first_of_each_list(negatives, settings.negatives)
     if negative_scores is None:
-        scores = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.float32()))
+        scores = _empty_lists(rows, pa.float32())
     else:
         _check_aligned(negatives, negative_scores)
         scores, _ = _first_of_each_list(negative_scores, settings.negatives)
     longest = np.maximum(queries.lengths.to_numpy(), passage_lengths[positive.to_numpy()])
     parents = np.repeat(np.arange(rows), kept_counts)
     np.maximum.at(longest, parents, passage_lengths[kept.flatten().to_numpy()])
+    plain = queries.plain_token_ids
     return pa.RecordBatch.from_arrays(
         [
             pair_id,
@@ -218,6 +259,8 @@ def pack_pairs(
             kept,
             pa.nulls(rows, pa.float32()) if positive_score is None else positive_score,
             scores,
+            _empty_lists(rows, pa.int64()) if known_positives is None else known_positives,
+            _empty_lists(rows, pa.int32()) if plain is None else plain,
             dataset,
             kind,
             query_lang,
@@ -227,6 +270,10 @@ def pack_pairs(
         ],
         schema=PACKED_PAIR,
     )
+
+
+def _empty_lists(rows: int, value_type: pa.DataType) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], value_type))
 
 
 def _first_of_each_list(lists: pa.Array, most: int) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int64]]]:

@@ -1,8 +1,10 @@
 """pack: training shards with token ids, the held-out evaluation set, and exports for other trainers.
 
-passages/*.parquet                the distinct training passages, tokenised (trainer.packing.PACKED_PASSAGE), row for row
+passages/passages-*.parquet       the distinct training passages, tokenised (trainer.packing.PACKED_PASSAGE), row for row
                                   those of dedup
-pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR)
+passages/supplied.parquet         behind them: the negatives that came with the data and are no passage of dedup's
+pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR):
+                                  the negatives that came with a pair first, then the mined ones
 evaluation/held_out/              the held-out pairs as a BEIR-layout folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
 export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
 export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
@@ -10,7 +12,7 @@ export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides
 
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -23,17 +25,30 @@ from pipelines.errors import JobFailed, UserError
 from pipelines.exports import FlagEmbeddingExport
 from pipelines.job import EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
-from pipelines.jobs.mine import MINED, query_clusters
+from pipelines.jobs.mine import MINED
 from pipelines.manifest import fingerprint, input_names
+from pipelines.passage_members import query_clusters
 from pipelines.progress import TaskProgress
 from pipelines.recipe import PackJobSettings, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches
+from pipelines.supplied_negatives import (
+    PassageNumbers,
+    first_negatives,
+    joined_negatives,
+    new_passages,
+    with_own_passages,
+)
+from pipelines.training_scores import with_training_scores
 from sources import schema
+from sources.schema import text_ids
 from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_fingerprint
 from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, pack_pairs
+from trainer.ragged import Ragged
 
-VERSION = 2
+VERSION = 3
+RELABELLED: Final = "relabelled_rows"  # of mine, where a judge was set
+SUPPLIED: Final = "supplied"  # sorts behind passages-*: row numbers follow the order of names
 REASONS = {
     "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
     "language_not_trained": "pack.languages leaves this language out of training",
@@ -66,8 +81,15 @@ def execute(job: Job) -> Outcome:
         )
         for file in passage_files
     ]
+    texts = tuple(storage.join(job.run.job("dedup"), file.path) for file in passage_files)
+    pair_files = before.files_of(PAIRS)
+    pair_urls = tuple(storage.join(job.run.job(before.job), file.path) for file in pair_files)
     size = sum(file.bytes for file in passage_files)
-    packed = job.run_tasks(passage_tasks, partial(write_passages, job.folder, settings), bytes_to_read=size)
+    packed = job.run_tasks(
+        [*passage_tasks, Task(SUPPLIED, job.fingerprint, pair_urls)],
+        partial(write_texts, job.folder, settings, texts),
+        bytes_to_read=size,
+    )
     if not any(file.rows for file in passage_files):
         raise UserError(
             "No training pair is left to pack. `pairmill status` shows which job dropped them and why; loosen its settings, or give it more data."
@@ -77,9 +99,7 @@ def execute(job: Job) -> Outcome:
         if job.recipe.mine
         else {}
     )
-    texts = tuple(storage.join(job.run.job("dedup"), file.path) for file in passage_files)
-    lengths = tuple(storage.join(job.folder, PASSAGES, f"{task.name}.parquet") for task in passage_tasks)
-    pair_files = before.files_of(PAIRS)
+    lengths = tuple(storage.join(job.folder, PASSAGES, f"{part.task}.parquet") for part in packed if part.files)
     pair_tasks = [
         Task(
             _stem(file.path),
@@ -100,8 +120,10 @@ def execute(job: Job) -> Outcome:
         "length_edges": list(settings.packing.length_edges),
         "passage_tokens": sum(part.details["tokens"] for part in packed),
         "query_tokens": sum(part.details["tokens"] for part in pairs),
-        # Negatives that came with the source are exported, but not yet trained on (docs/design.md, open ends).
+        "special_tokens": list(_packer(settings.model_dump_json()).special_tokens()),
         "pairs_with_curated_negatives": sum(part.details["curated"] for part in pairs),
+        "supplied_passages": packed[-1].details["passages"],
+        "relabelled_positives": sum(part.details["relabelled"] for part in pairs),
         "truncated_passages": sum(part.details["truncated"] for part in packed),
         "truncated_queries": sum(part.details["truncated"] for part in pairs),
     }
@@ -133,6 +155,49 @@ def write_passages(folder: str, settings: PackJobSettings, task: Any, progress: 
     return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [], details=details)
 
 
+def write_texts(
+    folder: str, settings: PackJobSettings, texts: tuple[str, ...], task: Any, progress: TaskProgress
+) -> Part:
+    if task.name == SUPPLIED:
+        return write_supplied(folder, settings, texts, task, progress)
+    return write_passages(folder, settings, task, progress)
+
+
+def write_supplied(
+    folder: str, settings: PackJobSettings, texts: tuple[str, ...], task: Any, progress: TaskProgress
+) -> Part:
+    """The texts of negatives that came with the pairs and that dedup has no passage of, as packed passages.
+
+    One task for all pairs: which of them brings a text first decides its row.
+    """
+    packer = _packer(settings.model_dump_json())
+    truncated, tokens, passages = packer.truncated_passages, 0, 0
+    with ShardSet(folder, task.name, _SCHEMAS) as shards:
+        for batch in new_passages(_supplied_texts(task.payload, settings, progress), _passage_numbers(texts)):
+            packed = packer.pack_passages(batch)
+            shards.write(PASSAGES, packed)
+            tokens += pc.sum(packed["length"]).as_py() or 0
+            passages += batch.num_rows
+    details = {"tokens": tokens, "truncated": packer.truncated_passages - truncated, "passages": passages}
+    return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [], details=details)
+
+
+def _supplied_texts(urls: Iterable[str], settings: PackJobSettings, progress: TaskProgress) -> Iterator[pa.Array]:
+    rows = 0
+    for url in urls:
+        for batch in read_batches(url, ["negatives", "kind", "query_lang", "positive_lang"]):
+            negatives = batch.filter(pc.is_null(untrained_reason(batch, settings)))["negatives"]
+            places = first_negatives(negatives, settings.packing.negatives).values
+            yield negatives.flatten().take(pa.array(places))
+            rows += batch.num_rows
+            progress.beat(rows)
+
+
+@cache
+def _passage_numbers(urls: tuple[str, ...]) -> PassageNumbers:
+    return PassageNumbers.of_shards(urls)
+
+
 @cache
 def _column(urls: tuple[str, ...], name: str) -> pa.Array:
     """One column of several shards end to end; one copy a process."""
@@ -155,14 +220,14 @@ def write_pairs(
     """One pair shard and its mined shard -> packed pairs, rejects, and the exports."""
     url, mined_url = task.payload
     packer = _packer(settings.model_dump_json())
-    truncated, tokens, rows, curated = packer.truncated_queries, 0, 0, 0
+    truncated, tokens, rows, curated, relabelled = packer.truncated_queries, 0, 0, 0, 0
     passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)
     tally = Tally()
     mined_batches = read_batches(mined_url) if mined_url else None
     export = FlagEmbeddingExport(folder, task.name, enabled=settings.export_flagembedding)
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards, export:
         for batch in read_batches(url):
-            mined = next(mined_batches) if mined_batches else _not_mined(batch, texts)
+            mined = with_training_scores(next(mined_batches)) if mined_batches else _not_mined(batch, lengths)
             if mined_batches and not mined["pair_id"].equals(batch["pair_id"]):
                 raise JobFailed(
                     f"{mined_url} holds other pairs than {url}. Delete the run's mine folder and run again."
@@ -171,21 +236,31 @@ def write_pairs(
             keep = pc.is_null(reason)
             _, rejects = schema.split_rejects(batch, reason)
             trained, negatives = batch.filter(keep), mined.filter(keep)
-            queries = packer.pack_queries(trained["query"], trained["symmetric"])
-            shards.write(PAIRS, _packed(trained, negatives, queries, passage_lengths, settings))
+            queries = packer.pack_queries(trained["query"], trained["symmetric"], trained["source"], trained["kind"])
+            shards.write(PAIRS, _packed(trained, negatives, queries, passage_lengths, lengths, settings))
+            relabelled += len(_relabelled(negatives).values)
             shards.write(REJECTS, rejects)
             if settings.export_flagembedding:
-                export.write(batch, mined, _column(texts, "text"))
-            curated += batch.num_rows - batch["negatives"].null_count
+                export.write(trained, negatives, _column(texts, "text"))
+            curated += pc.sum(_has_negatives(trained)).as_py() or 0
             tally.add(batch, "in")
             tally.add(trained, "out")
             tally.add_rejects(rejects)
             tokens += pc.sum(queries.lengths).as_py() or 0
             rows += batch.num_rows
             progress.beat(rows)
-    details = {"tokens": tokens, "truncated": packer.truncated_queries - truncated, "curated": curated}
+    details = {
+        "tokens": tokens,
+        "truncated": packer.truncated_queries - truncated,
+        "curated": curated,
+        "relabelled": relabelled,
+    }
     files = [*shards.files, *export.files]
     return commit_part(folder, task.name, task.fingerprint, files, tally, [PAIRS], details=details)
+
+
+def _has_negatives(batch: pa.RecordBatch) -> pa.Array:
+    return pc.greater(pc.list_value_length(batch["negatives"]).fill_null(0), 0)
 
 
 def untrained_reason(batch: pa.RecordBatch, settings: PackJobSettings) -> pa.Array:
@@ -201,16 +276,31 @@ def untrained_reason(batch: pa.RecordBatch, settings: PackJobSettings) -> pa.Arr
 
 
 def _packed(
-    batch: pa.RecordBatch, mined: pa.RecordBatch, queries: PackedTexts, passage_lengths: Any, settings: PackJobSettings
+    batch: pa.RecordBatch,
+    mined: pa.RecordBatch,
+    queries: PackedTexts,
+    passage_lengths: Any,
+    passages: tuple[str, ...],
+    settings: PackJobSettings,
 ) -> pa.RecordBatch:
+    answers = _answers(batch["query"], mined, passages)
+    negatives = joined_negatives(
+        _supplied_rows(batch["negatives"], passages, settings.packing.negatives),
+        Ragged.of_arrow(mined["negative_rows"]),
+        Ragged.of_arrow(mined["negative_scores"]),
+        np.asarray(mined["positive_row"]),
+        answers,
+    )
+    scored = not np.isnan(negatives.scores.values).all()
     return pack_pairs(
         pair_id=batch["pair_id"],
         queries=queries,
         query_cluster_id=query_clusters(batch),
         positive=mined["positive_row"],
-        negatives=mined["negative_rows"],
+        negatives=negatives.rows.arrow(pa.int64()),
         positive_score=mined["positive_score"],
-        negative_scores=mined["negative_scores"],
+        negative_scores=negatives.scores.arrow(pa.float32()) if scored else None,
+        known_positives=answers.arrow(pa.int64()),
         dataset=batch["source"],
         kind=batch["kind"],
         query_lang=batch["query_lang"],
@@ -220,22 +310,32 @@ def _packed(
     )
 
 
-@cache
-def _passage_rows(urls: tuple[str, ...]) -> dict[bytes, int]:
-    ids = (
-        value
-        for url in urls
-        for batch in read_batches(url, ["passage_id"])
-        for value in batch["passage_id"].to_pylist()
-    )
-    return {passage_id: row for row, passage_id in enumerate(ids)}
+def _relabelled(mined: pa.RecordBatch) -> Ragged:
+    """The passages of each pair that a judge found to answer its query, where mine had one."""
+    if RELABELLED not in mined.schema.names:
+        return Ragged.empty(mined.num_rows)
+    return Ragged.of_arrow(mined[RELABELLED])
 
 
-def _not_mined(batch: pa.RecordBatch, texts: tuple[str, ...]) -> pa.RecordBatch:
+def _answers(queries: pa.Array, mined: pa.RecordBatch, passages: tuple[str, ...]) -> Ragged:
+    """By passage row, what is no negative of a query beside its positives' clusters: what a judge found to answer it, and
+    the passage that is the query itself, whose cluster may have another id than the query's."""
+    itself = _passage_numbers(passages).find(text_ids(queries))
+    return with_own_passages(_relabelled(mined), np.where(itself == np.asarray(mined["positive_row"]), -1, itself))
+
+
+def _supplied_rows(negatives: pa.Array, passages: tuple[str, ...], most: int) -> Ragged:
+    places = first_negatives(negatives, most)
+    if not len(places.values):
+        return Ragged.empty(len(negatives))
+    texts = negatives.flatten().take(pa.array(places.values))
+    return Ragged(_passage_numbers(passages).find(text_ids(texts)), places.offsets)
+
+
+def _not_mined(batch: pa.RecordBatch, passages: tuple[str, ...]) -> pa.RecordBatch:
     """What mine would have written, without negatives: for recipes that train on in-batch negatives alone."""
     rows, empty = batch.num_rows, pa.array(np.zeros(batch.num_rows + 1, np.int32))
-    row_of = _passage_rows(texts)
-    positive = pa.array([row_of[i] for i in schema.text_ids(batch["positive"]).to_pylist()], pa.int64())
+    positive = pa.array(_passage_numbers(passages).find(text_ids(batch["positive"])))
     return pa.RecordBatch.from_arrays(
         [
             positive,

@@ -14,13 +14,15 @@ from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 from trainer.backbone import model_fingerprint
 
-VERSION = 1
+VERSION = 2  # dropout by chunk, chunks of queries and passages together
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.train is not None
     packed = finished(run, "pack").files_of(PAIRS, PASSAGES)
     settings = settings_dump(recipe.train) | {"model_fingerprint": model_fingerprint(recipe.train.model)}
+    if recipe.train.guide_model is not None:
+        settings |= {"guide_fingerprint": model_fingerprint(recipe.train.guide_model)}
     return Plan(settings, input_names(packed, "pack"))
 
 

@@ -23,8 +23,8 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from trainer import backbone
 from trainer.backbone import tokenizer_fingerprint
 from trainer.batch_plan import BatchPlanError
-from trainer.checkpoint import remove_old_checkpoints
-from trainer.loop import TrainingError, TrainingStopped, TrainSettings, learning_rate, train
+from trainer.checkpoint import CheckpointError, remove_old_checkpoints
+from trainer.loop import StepHook, TrainingError, TrainingStopped, TrainSettings, train
 from trainer.packing import Packer, PackingSettings, pack_pairs
 from trainer.training_data import TrainingData, TrainingDataError
 
@@ -56,7 +56,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def pack(folder: Path, model: Path, rows: int = 40) -> Path:
+def pack(folder: Path, model: Path, rows: int = 40, *, scores: bool = False) -> Path:
     """What the pack job writes: `rows` pairs whose query shares words with its positive, one negative each, and a manifest."""
     tokenizer = BertTokenizerFast.from_pretrained(model)
     random = np.random.default_rng(0)
@@ -78,8 +78,10 @@ def pack(folder: Path, model: Path, rows: int = 40) -> Path:
         query_cluster_id=ids(rows, "q"),
         positive=pa.array(range(rows), pa.int64()),
         negatives=pa.array([[rows + row] if row % 4 else [] for row in range(rows)], pa.list_(pa.int64())),
-        positive_score=None,
-        negative_scores=None,
+        positive_score=pa.array([0.9] * rows, pa.float32()) if scores else None,
+        negative_scores=pa.array([[0.4] if row % 4 else [] for row in range(rows)], pa.list_(pa.float32()))
+        if scores
+        else None,
         dataset=pa.array(["one"] * rows),
         kind=pa.array(["title_body"] * rows),
         query_lang=pa.array(["eng_Latn"] * rows),
@@ -132,9 +134,11 @@ def settings_for(model: Path, **changes) -> TrainSettings:
 
 
 def lines(output: Path) -> list[dict]:
-    """The lines of metrics.jsonl but for what the clock decides."""
+    """The lines of metrics.jsonl but for what the clock and the machine decide."""
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{key: row[key] for key in row if key not in ("seconds", "tokens_per_second")} for row in rows]
+    return [
+        {key: row[key] for key in row if key not in ("seconds", "tokens_per_second", "peak_memory_mib")} for row in rows
+    ]
 
 
 def weights(output: Path) -> bytes:
@@ -338,14 +342,6 @@ def test_weights_and_moments_are_kept_as_safetensors_in_fp32(uninterrupted):
     assert "random.cpu" in tensors
 
 
-def test_the_learning_rate_rises_to_its_highest_and_falls_towards_zero():
-    settings = settings_for(Path("unused"), steps=10, warmup_ratio=0.2, learning_rate=1.0)
-    expected = [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
-    assert [learning_rate(step, settings) for step in range(10)] == pytest.approx(expected)
-    constant = settings.model_copy(update={"schedule": "constant"})
-    assert [learning_rate(step, constant) for step in range(10)] == [0.5] + [1.0] * 9
-
-
 def test_the_instruction_the_queries_were_packed_with_is_the_model_s_prompt(uninterrupted):
     config = json.loads((uninterrupted / "model" / "config_sentence_transformers.json").read_text())
     assert config["prompts"] == {"query": "find: ", "document": ""}
@@ -388,6 +384,109 @@ def test_data_that_say_nothing_of_their_packing_leave_the_base_model_its_prompts
 def test_a_loss_that_is_no_number_is_an_error_that_names_step_and_pairs(model, data, tmp_path):
     with pytest.raises(TrainingError, match=r"of step \d+ is nan\. The step's 8 pairs begin with [0-9a-f]{32}"):
         train(data, tmp_path, settings_for(model, learning_rate=1e30, warmup_ratio=0.0))
+    told = json.loads((tmp_path / "bad_batch.json").read_text())
+    assert (told["value"], len(told["rows"]), told["dataset"]) == ("nan", 8, "one")
+    assert told["pair_ids"] == [md5(f"pair{row}".encode()).hexdigest() for row in told["rows"]]
+
+
+def test_a_batch_embedded_twice_ends_with_the_same_bytes_as_one_embedded_once(model, data, uninterrupted, tmp_path):
+    train(data, tmp_path, settings_for(model, tokens_at_once=0))
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+def test_a_full_disk_at_a_checkpoint_is_told_and_leaves_the_one_before(
+    model, data, uninterrupted, tmp_path, monkeypatch
+):
+    def full_after_5(line: dict) -> None:
+        if line["step"] == 6:
+            usage = shutil.disk_usage(tmp_path)
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+
+    message = r"checkpoint of step 10 could not be written .* 0 MiB are free\)\. The one of step 5 is whole\. Make room"
+    with pytest.raises(CheckpointError, match=message):
+        train(data, tmp_path, settings_for(model), full_after_5)
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
+    assert train(data, tmp_path, settings_for(model)).resumed_from == 5
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+def test_a_file_that_grows_too_large_for_the_disk_leaves_no_half_checkpoint(model, data, tmp_path):
+    script = """
+        import resource, signal, sys
+        from trainer.loop import TrainSettings, train
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        def no_room_after_6(line):
+            if line["step"] == 6:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        data, output, settings = sys.argv[1:]
+        train(data, output, TrainSettings.model_validate_json(settings), no_room_after_6)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(data), str(tmp_path)]
+    failed = subprocess.run(
+        [*command, settings_for(model).model_dump_json()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert "The checkpoint of step 10 could not be written" in failed.stderr
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
+
+
+def test_a_hook_sees_the_model_every_few_steps_and_changes_nothing(model, data, uninterrupted, tmp_path):
+    seen = []
+
+    def look(done, encoder) -> bool:
+        assert not encoder.model.training
+        assert encoder.prompts["query"] == "find: "
+        torch.rand(3)  # what an evaluation draws is no part of the training
+        seen.append(done)
+        return False
+
+    train(data, tmp_path, settings_for(model), hook=StepHook(4, look))
+    assert seen == [4, 8, 12]
+    assert weights(tmp_path) == weights(uninterrupted)
+
+
+def test_a_hook_can_end_the_training_for_good(model, data, tmp_path):
+    hook = StepHook(3, lambda done, _: done == 6)
+    result = train(data, tmp_path, settings_for(model), hook=hook)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    again = train(data, tmp_path, settings_for(model), hook=hook)
+    assert (result.resumed_from, again.resumed_from, again.loss) == (0, 6, None)
+
+
+def test_the_average_of_the_weights_is_the_model_and_is_resumed(model, data, uninterrupted, tmp_path):
+    settings = settings_for(model, average_decay=0.9)
+    train(data, tmp_path / "whole", settings)
+    with pytest.raises(Stop):
+        train(data, tmp_path / "stopped", settings, stop_after(7))
+    train(data, tmp_path / "stopped", settings)
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole") != weights(uninterrupted)
+    # The weights that are trained are those of a run without an average.
+    last = "checkpoints/step-000012/model.safetensors"
+    assert (tmp_path / "whole" / last).read_bytes() == (uninterrupted / last).read_bytes()
+
+
+def test_a_guide_of_the_same_tokenizer_takes_negatives_out(model, data, uninterrupted, tmp_path):
+    train(data, tmp_path, settings_for(model, guide_model=str(model), steps=2))
+    # The guide is the model before training, without dropout: what it finds nearer than the positive does not count.
+    assert lines(tmp_path)[0]["loss"] < lines(uninterrupted)[0]["loss"]
+
+
+def test_a_guide_of_another_tokenizer_is_refused(model, data, tmp_path):
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text().replace("word7", "word_7"))
+    with pytest.raises(TrainingError, match="has another tokenizer"):
+        train(data, tmp_path / "out", settings_for(model, guide_model=str(other)))
+
+
+def test_distillation_learns_from_the_scores_of_the_data(model, tmp_path):
+    losses = []
+    for distillation in ("none", "kl_div", "m3_kd_loss"):
+        folder = pack(tmp_path / distillation, model, scores=True)
+        output = tmp_path / f"{distillation}-out"
+        train(folder, output, settings_for(model, steps=2, distillation=distillation))
+        losses.append(lines(output)[0]["loss"])
+    assert len(set(losses)) == 3
 
 
 def test_a_single_pair_is_refused_with_the_reason(model, tmp_path):
@@ -480,7 +579,7 @@ def test_collate_pads_maps_slots_and_forbids_what_is_no_negative(own_data):
     assert batch.slots[:, 0].min() >= 0
     # Row 4 has no negative (every fourth has none); the others' are passages 41 and 46, beside positives 1, 4 and 6.
     assert batch.slots.tolist() == [[0, 3], [1, -1], [2, 4]]
-    assert batch.forbidden.tolist() == [[False, False, False, True, False, False]] * 3
+    assert batch.forbidden_matrix().tolist() == [[False, False, False, True, False, False]] * 3
     for place, passage in enumerate([1, 4, 6, 41, 46]):
         low, high = data.passage_tokens.offsets[passage : passage + 2]
         tokens = data.passage_tokens.values[low:high].tolist()
@@ -510,7 +609,18 @@ def test_passages_of_the_positive_s_cluster_and_other_known_positives_are_forbid
     rewrite(own_data / "pairs" / "00000.parquet", same_query)
     data = TrainingData.open(own_data)
     nothing = np.empty((4, 0), np.int64)
-    forbidden = data.collate(np.array([1, 2, 5, 7]), nothing, 0).forbidden
+    forbidden = data.collate(np.array([1, 2, 5, 7]), nothing, 0).forbidden_matrix()
     expected = np.zeros((4, 4), bool)
     expected[0, 1] = expected[1, 0] = expected[2, 3] = expected[3, 2] = True
     assert np.array_equal(forbidden, expected)
+
+
+def test_the_model_card_says_what_was_trained_on_how_and_what_came_of_it(model, data, tmp_path):
+    folder = train(data, tmp_path, settings_for(model, steps=2), card="For a test.").model_folder
+    card = (folder / "README.md").read_text()
+    assert "For a test." in card
+    assert "- one: 40 pairs" in card
+    assert TrainingData.open(data).fingerprint in card
+    assert f"The loss of step 2 was {lines(tmp_path)[-1]['loss']:.4f}." in card
+    assert '"batch_size": 8' in card
+    assert str(tmp_path) not in card

@@ -179,3 +179,35 @@ def test_flagembedding_lines_load_with_hugging_face_datasets(tmp_path):
     (tmp_path / "train.jsonl").write_bytes(b"".join(rows))
     loaded = load_dataset("json", data_files=str(tmp_path / "train.jsonl"), split="train", cache_dir=str(tmp_path))
     assert loaded[0] == {"query": "q", "pos": ["p", "p2"], "neg": ["n"]}
+
+
+def test_an_instruction_may_be_that_of_the_data_set_or_of_the_kind_and_symmetric_pairs_have_none(tokenizer):
+    settings = PackingSettings(query_instruction="a ", query_instructions={"nq": "b ", "title_body": "c "})
+    packed = Packer(tokenizer, settings).pack_queries(
+        pa.array(["d"] * 4),
+        symmetric=pa.array([False, False, False, True]),
+        dataset=pa.array(["nq", "other", "other", "nq"]),
+        kind=pa.array(["title_body", "title_body", "review", "title_body"]),
+    )
+    plain = Packer(tokenizer, PackingSettings()).pack_queries(pa.array(["b d", "c d", "a d", "d"]))
+    assert packed.token_ids.to_pylist() == plain.token_ids.to_pylist()
+    assert packed.plain_token_ids is None
+
+
+def test_queries_are_kept_without_their_instruction_too_where_asked(tokenizer):
+    settings = PackingSettings(query_instruction="a ", keep_plain_queries=True)
+    packed = Packer(tokenizer, settings).pack_queries(
+        pa.array(["d", "b", "c"]), symmetric=pa.array([False, True, False])
+    )
+    plain = Packer(tokenizer, PackingSettings()).pack_queries(pa.array(["d", "c"])).token_ids.to_pylist()
+    assert packed.plain_token_ids.to_pylist() == [plain[0], [], plain[1]]
+
+
+def test_the_special_tokens_around_a_text_are_counted(tokenizer):
+    packer = Packer(tokenizer, PackingSettings())
+    before, after = packer.special_tokens()
+    ids = packer.pack_queries(pa.array(["red sea"])).token_ids[0].as_py()
+    specials = set(tokenizer.all_special_ids)
+    assert [token in specials for token in ids] == [True] * before + [False] * (len(ids) - before - after) + [
+        True
+    ] * after

@@ -1,0 +1,236 @@
+"""Training on several processes (ranks), one a GPU: what they tell each other, and how they end together.
+
+Started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK; without those there is one rank and nothing to tell.
+A step has one sum of all gradients (`FlatGradients`); embeddings are exchanged by rows, without graph. Where a rank
+ends or hangs, the others end with a message instead of waiting.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+_STARTED_BY: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+
+
+class RanksError(ValueError):
+    """The processes of a training cannot work together (any more). The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0  # on its machine
+    control: Any = None  # the gloo group for small messages; None for one rank
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes files and shows progress."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The device of this rank where the settings say `name`: a GPU of its own."""
+        import torch
+
+        if self.count == 1 or name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+            return name
+        if ":" in name:
+            raise RanksError(
+                f"device {name} names one GPU, but {self.count} processes train together and each takes its own. Set "
+                f"device auto or cuda, and choose GPUs by CUDA_VISIBLE_DEVICES."
+            )
+        if self.local_rank >= torch.cuda.device_count():
+            raise RanksError(
+                f"Process {self.local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
+                f"torchrun with --nproc-per-node {torch.cuda.device_count()}, or set device cpu."
+            )
+        return f"cuda:{self.local_rank}"
+
+    def gather_rows(self, own: "torch.Tensor", counts: Sequence[int]) -> "torch.Tensor":
+        """The rows of all ranks, in rank order: [sum of counts, D] from each rank's [counts[rank], D]. Without graph.
+
+        Ranks whose counts are less than the largest send so many rows more, which nobody reads; the batch plan's counts
+        differ by one row a query at most.
+        """
+        import torch
+        import torch.distributed as dist
+
+        if self.count == 1:
+            return own
+        most = max(counts)
+        padded = own.contiguous()
+        if len(own) < most:
+            padded = torch.cat([own, own.new_zeros(most - len(own), *own.shape[1:])])
+        everything = own.new_empty(self.count * most, *own.shape[1:])
+        with self._together():
+            dist.all_gather(list(everything.chunk(self.count)), padded)
+        if min(counts) == most:
+            return everything
+        return torch.cat([everything[rank * most : rank * most + count] for rank, count in enumerate(counts)])
+
+    def sum_to_owners(self, everyones: "torch.Tensor", counts: Sequence[int]) -> "torch.Tensor":
+        """This rank's rows [counts[rank], D] of the sum over ranks of `everyones` [sum of counts, D]."""
+        import torch.distributed as dist
+
+        if self.count == 1:
+            return everyones
+        first = sum(counts[: self.rank])
+        with self._together():
+            if everyones.device.type == "cuda" and min(counts) == max(counts):
+                own = everyones.new_empty(counts[self.rank], *everyones.shape[1:])
+                dist.reduce_scatter(own, list(everyones.contiguous().chunk(self.count)))
+                return own
+            # gloo has no reduce-scatter before torch 2.9, and uneven shares have none.
+            dist.all_reduce(everyones)
+        return everyones[first : first + counts[self.rank]]
+
+    def add_up(self, tensor: "torch.Tensor") -> None:
+        """Replace `tensor`, in place, by its sum over all ranks: the same bits on every rank."""
+        import torch.distributed as dist
+
+        if self.count > 1:
+            with self._together():
+                dist.all_reduce(tensor)
+
+    def take_over(self, tensors: "Sequence[torch.Tensor]") -> None:
+        """Replace each tensor, in place, by that of rank 0."""
+        import torch.distributed as dist
+
+        if self.count > 1:
+            with self._together():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+    def told(self, message: Any = None) -> Any:
+        """What rank 0 says, as JSON; the others' `message` is not looked at."""
+        import torch
+        import torch.distributed as dist
+
+        if self.count == 1:
+            return message
+        text = json.dumps(message).encode() if self.leads else b""
+        with self._together():
+            length = torch.tensor([len(text)])
+            dist.broadcast(length, src=0, group=self.control)
+            content = torch.frombuffer(bytearray(text), dtype=torch.uint8) if self.leads else None
+            if content is None:
+                content = torch.empty(int(length), dtype=torch.uint8)
+            dist.broadcast(content, src=0, group=self.control)
+        return json.loads(content.numpy().tobytes())
+
+    @contextmanager
+    def rank_zero_first(self, what: str) -> Iterator[None]:
+        """Rank 0 does the body, then the others do it; where it fails on rank 0 the others raise RanksError.
+
+        For files that all read and one prepares, and, with a body that only rank 0 does, for what it writes.
+        """
+        if self.count == 1:
+            yield
+            return
+        if not self.leads:
+            problem = self.told()
+            if problem is not None:
+                raise RanksError(f"{what} failed in the first process ({problem}); its own output says more.")
+            yield
+            return
+        try:
+            yield
+        except BaseException as error:
+            self.told(f"{type(error).__name__}: {error}"[:500])
+            raise
+        self.told(None)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise RanksError(
+                f"Process {self.rank} of {self.count} can go on no longer: another process of this training has ended or "
+                f"gives no answer ({str(error).strip().splitlines()[0][:300]}). That one's output says why. Start all "
+                f"again by the same command: training goes on from its newest checkpoint."
+            ) from error
+
+
+@contextmanager
+def join_ranks(device: str, silence_seconds: float) -> Iterator[Ranks]:
+    """This process among those that torchrun started with it; alone where it did not.
+
+    `silence_seconds`: after so long without an answer another rank counts as gone. Raises RanksError where a rank does
+    not come.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    import torch
+    import torch.distributed as dist
+
+    missing = [name for name in _STARTED_BY if name not in os.environ]
+    if missing:
+        raise RanksError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} are not set. Start several processes "
+            f"by torchrun, or unset WORLD_SIZE."
+        )
+    rank, count, local = (int(os.environ[name]) for name in _STARTED_BY)
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    if on_gpu and local < torch.cuda.device_count():
+        torch.cuda.set_device(local)
+    silence = timedelta(seconds=silence_seconds)
+    alone = Ranks(rank, count, local)
+    with alone._together():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=silence)
+        control: Any = dist.new_group(backend="gloo", timeout=silence)
+        dist.monitored_barrier(control, timeout=silence)  # names the ranks that did not come
+    yield Ranks(rank, count, local, control)
+    # Not after an error: it would wait for ranks that are gone, and the process ends anyway.
+    dist.destroy_process_group()
+
+
+class FlatGradients:
+    """The gradients of all weights as views of one flat tensor, so that one sum makes them those of all ranks.
+
+    `tail` numbers behind them go along: what ranks tell each other once a step.
+    """
+
+    def __init__(self, model: "torch.nn.Module", tail: int) -> None:
+        import torch
+
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        sizes = np.cumsum([0, *(weight.numel() for weight in self.weights)]).tolist()
+        first = self.weights[0]
+        self._everything = torch.zeros(sizes[-1] + tail, dtype=first.dtype, device=first.device)
+        self.gradients, self.tail = self._everything[: sizes[-1]], self._everything[sizes[-1] :]
+        self._views = [
+            self.gradients[low:high].view_as(weight)
+            for weight, low, high in zip(self.weights, sizes[:-1], sizes[1:], strict=True)
+        ]
+        self.clear()
+
+    def clear(self) -> None:
+        self._everything.zero_()
+        for weight, view in zip(self.weights, self._views, strict=True):
+            weight.grad = view
+
+    def add_up(self, ranks: Ranks) -> None:
+        """The sum over all ranks: the one exchange of gradients in a step."""
+        ranks.add_up(self._everything)
+
+    def clip(self, largest: float) -> float:
+        """Scale the gradients down to the norm `largest`; returns the norm they had."""
+        import torch
+
+        norm = float(torch.linalg.vector_norm(self.gradients))
+        if norm > largest:  # not where it is no number
+            self.gradients.mul_(largest / (norm + 1e-6))
+        return norm

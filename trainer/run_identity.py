@@ -1,0 +1,90 @@
+"""Whether a checkpoint is of the run that is to go on: its settings, data, model and arithmetic, compared in words."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from trainer.checkpoint import Checkpoint, newest_checkpoint
+
+log = logging.getLogger(__name__)
+
+# Settings that may change between a run and its continuation, because they do not change what a step computes. Compared
+# by what they come to instead: the models by their content, device and precision ("auto") by what was chosen here.
+FREE_SETTINGS: Final = frozenset(
+    {
+        "model",
+        "guide_model",
+        "device",
+        "precision",
+        "tokens_at_once",
+        "gradient_checkpointing",
+        "silence_seconds",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "data_cache",
+    }
+)
+_SETTING_OF_DTYPE: Final = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
+
+
+class TrainingError(ValueError):
+    """Training cannot start or go on. The message names the cause and the remedy."""
+
+
+def checkpoint_to_resume(output: Path, identity: dict[str, Any], ranks: int, *, restart: bool) -> Checkpoint | None:
+    """The newest checkpoint in `output`, if it is of this run; None where there is none.
+
+    One of another run raises TrainingError, or, with `restart`, is removed with all others. Another number of ranks
+    is no other run: the same batches follow, but sums are rounded and dropout is drawn otherwise, which a warning says.
+    """
+    checkpoint = newest_checkpoint(output / "checkpoints")
+    if checkpoint is None:
+        return None
+    before = checkpoint.state.get("identity") or {}
+    if before == identity:
+        if checkpoint.state.get("ranks", 1) != ranks:
+            log.warning(
+                "%s was written by %d processes, and %d go on: with the same batches, but not to the last bit as those "
+                "would have.",
+                checkpoint.folder,
+                checkpoint.state.get("ranks", 1),
+                ranks,
+            )
+        return checkpoint
+    differences = f"{checkpoint.folder} is of a run that differs from this one in {_differences(before, identity)}."
+    if restart:
+        log.warning("%s Its checkpoints are removed, and training starts anew.", differences)
+        shutil.rmtree(output / "checkpoints")
+        return None
+    raise TrainingError(
+        f"{differences} Undo the change{_settings_to_set(before, identity)} to go on with that run, choose another "
+        f"output folder, or restart to remove it."
+    )
+
+
+def _differences(before: dict[str, Any], identity: dict[str, Any]) -> str:
+    old, new = before.get("settings") or {}, identity["settings"]
+    changed = [
+        f"{name} ({old.get(name)} there, {new.get(name)} here)"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    changed += [f"the {name}" for name in ("data", "model", "guide") if before.get(name) != identity[name]]
+    changed += [
+        f"the {name} it computes {preposition} ({before.get(name)} there, {identity[name]} here)"
+        for name, preposition in (("dtype", "in"), ("device", "on"))
+        if before.get(name) != identity[name]
+    ]
+    return ", ".join(changed)
+
+
+def _settings_to_set(before: dict[str, Any], identity: dict[str, Any]) -> str:
+    """In words, the settings that compute as the run before did; another machine's `auto` may have chosen otherwise."""
+    wanted = [
+        f"{setting} {_SETTING_OF_DTYPE.get(before[name], before[name])}"
+        for name, setting in (("dtype", "precision"), ("device", "device"))
+        if name in before and before[name] != identity[name]
+    ]
+    return f" (set {' and '.join(wanted)})" if wanted else ""
