@@ -8,8 +8,8 @@ a process of its own, fp32 on the same threads, texts cut at 256 tokens: 15 nega
 the defaults of hn_mine.py (no rule of any of the three that needs the positive's score).
 
 whole    --queries queries and --passages passages from files to a file, encoding included
-select   all queries and passages with embeddings made before: pairmill reads them from its store, the others get them from
-         a lookup in place of their encoder, whose time is taken off
+select   all queries and passages with made-up embeddings (a query's lies near its positive's): pairmill finds them in its
+         store, the others get them from a lookup in place of their encoder, whose time is taken off
 
 Shown are medians: seconds of the whole process, seconds of mining without imports and model loading, CPU seconds, and the
 most memory of any of its processes. --peer is a Python that has FlagEmbedding and faiss; FlagEmbedding's wheel does
@@ -51,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         way, folder, model = arguments.child
-        PEERS[way](Path(folder), model, arguments.hn_mine)
+        CHILDREN[way](Path(folder), model, arguments.hn_mine)
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
@@ -60,7 +60,9 @@ def main() -> None:
             compare(arguments, folder, "whole, encoding included")
         if "select" in arguments.only:
             folder = prepare(arguments, work / "select", arguments.select_queries, 1 << 30)
-            embed(arguments, folder)
+            # In a process of its own: the peak memory of a child counts what its parent held when it started.
+            command = [sys.executable, __file__, ".", "--model", arguments.model, "--child", "embed", str(folder)]
+            subprocess.run([*command, arguments.model], check=True)
             compare(arguments, folder, "search and selection")
 
 
@@ -102,8 +104,8 @@ def read(folder: Path) -> tuple[list[Row], list[str]]:
     return pairs, [json.loads(line)["text"] for line in (folder / "pool.jsonl").open(encoding="utf-8")]
 
 
-def embed(arguments: argparse.Namespace, folder: Path) -> None:
-    """Fill pairmill's store by a run of its own, and write the same vectors for the others."""
+def embed(folder: Path, model: str, _: Path | None) -> None:
+    """Fill pairmill's store with made-up unit vectors, and write the same for the others."""
     if (folder / "vectors.npy").exists():
         return
     import numpy as np
@@ -112,21 +114,29 @@ def embed(arguments: argparse.Namespace, folder: Path) -> None:
     from trainer.embedding_store import EmbeddingStore, encoder_identity, text_keys
     from trainer.encoder import Encoder, EncoderSettings
 
-    subprocess.run(mining_command(folder, arguments.model), check=True, stdout=subprocess.DEVNULL)
     pairs, pool = read(folder)
-    texts = {"query": list(dict.fromkeys(row["query"] for row in pairs)), "passage": pool}
-    encoder = Encoder(
-        EncoderSettings(model=arguments.model, max_query_length=LENGTH, max_passage_length=LENGTH, device="cpu")
+    queries = list({row["query"]: row for row in pairs}.values())
+    row_of = {text: row for row, text in enumerate(pool)}
+    encoder = Encoder(EncoderSettings(model=model, max_query_length=LENGTH, max_passage_length=LENGTH, device="cpu"))
+    draw = np.random.default_rng(0)
+    topics = draw.standard_normal((1 + len(pool) // 50, encoder.dimension))
+    passages = unit(
+        topics[draw.integers(0, len(topics), len(pool))] + draw.standard_normal((len(pool), topics.shape[1]))
     )
-    found = []
-    for role in ("query", "passage"):
+    near = passages[[row_of[row["pos"][0]] for row in queries]]
+    asked = unit(near + 0.06 * draw.standard_normal(near.shape))
+    texts = {"query": [row["query"] for row in queries], "passage": pool}
+    for role, vectors in (("query", asked), ("passage", passages)):
         space = EmbeddingStore(folder / "embeddings").space(encoder_identity(encoder, role), encoder.dimension)
-        vectors, there = space.reader().lookup(text_keys(pa.array(texts[role], pa.large_string()).cast(pa.string())))
-        if not there.all():
-            sys.exit(f"{int((~there).sum())} texts ({role}) are not in the store: the settings of the two differ.")
-        found.append(vectors.astype(np.float32))
+        space.add(text_keys(pa.array(texts[role], pa.large_string()).cast(pa.string())), vectors.astype(np.float16))
     (folder / "texts.json").write_text(json.dumps([*texts["query"], *texts["passage"]]), "utf-8")
-    np.save(folder / "vectors.npy", np.concatenate(found))
+    np.save(folder / "vectors.npy", np.concatenate([asked, passages]).astype(np.float16).astype(np.float32))
+
+
+def unit(vectors: Any) -> Any:
+    import numpy as np
+
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def mining_command(folder: Path, model: str) -> list[str]:
@@ -151,7 +161,7 @@ def compare(arguments: argparse.Namespace, folder: Path, title: str) -> None:
     commands = {"pairmill": mining_command(folder, arguments.model)}
     commands["sentence-transformers"] = [sys.executable, *child, "sentence-transformers", str(folder), arguments.model]
     if arguments.peer and arguments.hn_mine:
-        peer = [arguments.peer, *child, "hn_mine", str(folder), arguments.model]
+        peer = [arguments.peer, *child, "hn_mine", str(folder), folder_of(arguments.model)]
         commands["hn_mine"] = [*peer, "--hn-mine", str(arguments.hn_mine)]
     else:
         print("hn_mine is left out: --peer and --hn-mine name a Python with FlagEmbedding and the script")
@@ -280,7 +290,8 @@ def say(folder: Path, seconds: float) -> None:
     (folder / "seconds.json").write_text(json.dumps(seconds))
 
 
-PEERS: dict[str, Callable[[Path, str, Path | None], None]] = {
+CHILDREN: dict[str, Callable[[Path, str, Path | None], None]] = {
+    "embed": embed,
     "sentence-transformers": sentence_transformers_mines,
     "hn_mine": hn_mine,
 }
