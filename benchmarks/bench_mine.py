@@ -11,8 +11,9 @@ whole    --queries queries and --passages passages from files to a file, encodin
 select   all queries and passages with made-up embeddings (a query's lies near its positive's): pairmill finds them in its
          store, the others get them from a lookup in place of their encoder, whose time is taken off
 
-Shown are medians: seconds of the whole process, seconds of mining without imports and model loading, CPU seconds, and the
-most memory of any of its processes. --peer is a Python that has FlagEmbedding and faiss; FlagEmbedding's wheel does
+Shown are medians: seconds of the whole process, seconds of mining without imports and model loading (pairmill's stages load
+the model), of that those of search and selection (in `whole` with the encoding, but pairmill's; hn_mine's with reading
+and writing), CPU seconds, and the most memory of any of its processes. --peer is a Python that has FlagEmbedding and faiss; FlagEmbedding's wheel does
 not hold scripts/hn_mine.py, so --hn-mine names it.
 """
 
@@ -32,6 +33,7 @@ from statistics import median
 from typing import Any
 
 FIRST_RANK, LAST_RANK, NEGATIVES, LENGTH = 10, 210, 15, 256
+SHOWN = ("wall", "mining", "selecting", "cpu", "megabytes")
 Row = dict[str, Any]
 
 
@@ -170,9 +172,10 @@ def compare(arguments: argparse.Namespace, folder: Path, title: str) -> None:
         for way, command in commands.items():
             measured[way].append(measure(command, folder))
     print(f"\n{title}: {len(pairs):,} queries, {len(pool):,} passages, median of {arguments.repeats}\n")
-    print("| way | whole process, s | mining, s | CPU s | peak MB |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| way | whole process, s | mining, s | of that search and selection, s | CPU s | peak MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for way, runs in measured.items():
-        shown = (f"{median(run[name] for run in runs):,.1f}" for name in ("wall", "mining", "cpu", "megabytes"))
+        shown = (f"{median(run[name] for run in runs):,.1f}" for name in SHOWN)
         print(f"| {way} | {' | '.join(shown)} |", flush=True)
 
 
@@ -189,11 +192,12 @@ def measure(command: list[str], folder: Path) -> dict[str, float]:
     if status:
         sys.exit(f"{' '.join(command)} failed:\n{(folder / 'log.txt').read_text()[-3000:]}")
     if said.exists():
-        mining = json.loads(said.read_text())
+        mining, selecting = json.loads(said.read_text())
     else:
-        mining = sum(event["seconds"] for event in events(folder / "log.txt") if event.get("event") == "finished")
+        stages = {each["stage"]: each["seconds"] for each in events(folder / "log.txt") if each["event"] == "finished"}
+        mining, selecting = sum(stages.values()), stages["mine"]
     cpu = used.ru_utime + used.ru_stime
-    return {"wall": wall, "mining": mining, "cpu": cpu, "megabytes": used.ru_maxrss / 1000}
+    return {"wall": wall, "mining": mining, "selecting": selecting, "cpu": cpu, "megabytes": used.ru_maxrss / 1000}
 
 
 def events(log: Path) -> list[Row]:
@@ -233,6 +237,7 @@ def sentence_transformers_mines(folder: Path, model: str, _: Path | None) -> Non
     pairs, pool = read(folder)
     rows = [(row["query"], positive) for row in pairs for positive in row["pos"]]
     data = Dataset.from_dict({"query": [query for query, _ in rows], "positive": [positive for _, positive in rows]})
+    mining = time.perf_counter()
     mined = mine_hard_negatives(
         data,
         encoder,
@@ -244,8 +249,9 @@ def sentence_transformers_mines(folder: Path, model: str, _: Path | None) -> Non
         output_format="n-tuple",
         verbose=False,
     )
+    mined_after = time.perf_counter() - mining
     mined.to_json(folder / "mined.jsonl", force_ascii=False)
-    say(folder, time.perf_counter() - started - sum(spent))
+    say(folder, time.perf_counter() - started - sum(spent), mined_after - sum(spent))
 
 
 def hn_mine(folder: Path, model: str, script: Path | None) -> None:
@@ -272,7 +278,8 @@ def hn_mine(folder: Path, model: str, script: Path | None) -> None:
     started = time.perf_counter()
     files = [str(folder / name) for name in ("pairs.jsonl", "mined.jsonl", "pool.jsonl")]
     module.find_knn_neg(encoder, *files, [FIRST_RANK, LAST_RANK], NEGATIVES, False)
-    say(folder, time.perf_counter() - started - sum(spent))
+    mining = time.perf_counter() - started - sum(spent)
+    say(folder, mining, mining)  # it reads and writes in the same function
 
 
 def folder_of(model: str) -> str:
@@ -286,8 +293,8 @@ def folder_of(model: str) -> str:
     return str(Path(next(iter(found.submodule_search_locations))) / inside)
 
 
-def say(folder: Path, seconds: float) -> None:
-    (folder / "seconds.json").write_text(json.dumps(seconds))
+def say(folder: Path, mining: float, selecting: float) -> None:
+    (folder / "seconds.json").write_text(json.dumps([mining, selecting]))
 
 
 CHILDREN: dict[str, Callable[[Path, str, Path | None], None]] = {
