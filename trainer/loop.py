@@ -40,7 +40,7 @@ from trainer.loss import GuideEmbeddings, LossSettings, contrastive_loss, loss_m
 from trainer.optimizer import OptimizerSettings, WeightAverage, adamw, learning_rate, set_learning_rate
 from trainer.prefetch import Prefetch
 from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
-from trainer.training_data import TrainingData, TrainingDataError
+from trainer.training_data import TrainingData
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +169,7 @@ def _train(
     embeddings: Any = backbone.model.get_input_embeddings()
     tokenizer = tokenizer_fingerprint(backbone.tokenizer)
     data.check_model(tokenizer, len(embeddings.weight))
-    _check_lengths(data, backbone)
+    data.check_lengths(backbone.max_length)
     guide = None if settings.guide_model is None else load_backbone(settings.guide_model)
     if guide is not None and tokenizer_fingerprint(guide.tokenizer) != tokenizer:
         raise TrainingError(
@@ -212,15 +212,6 @@ def _train(
             lineage = _lineage(data, settings, ranks, output)
             export_model(trained, result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
     return result
-
-
-def _check_lengths(data: TrainingData, backbone: "Backbone") -> None:
-    if data.longest_text > backbone.max_length:
-        raise TrainingDataError(
-            f"{data.folder} holds a text of {data.longest_text} tokens, but the model takes at most "
-            f"{backbone.max_length}. Run pack again with this model, or with shorter max_query_length and "
-            f"max_passage_length."
-        )
 
 
 def _prompts(data: TrainingData, backbone: "Backbone") -> dict[Any, str]:

@@ -10,12 +10,9 @@ Collating is numpy, which lets go of the interpreter lock in its loops. The orde
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
-
-from trainer.batch import Batch
-from trainer.ragged import Ragged
 
 Item = TypeVar("Item")
 
@@ -71,18 +68,3 @@ class Prefetch(Generic[Item]):
                 continue
             return True
         return False
-
-
-def pinned(batch: Batch) -> Batch:
-    """The same batch with its token ids in pinned memory, from which a GPU copies while it computes.
-
-    The arrays stay numpy's: torch.from_numpy of them is pinned. Raises RuntimeError where there is no CUDA.
-    """
-    return replace(batch, query_tokens=_pinned(batch.query_tokens), passage_tokens=_pinned(batch.passage_tokens))
-
-
-def _pinned(tokens: Ragged) -> Ragged:
-    import torch
-
-    held = torch.from_numpy(tokens.values).pin_memory()
-    return Ragged(held.numpy(), tokens.offsets)
