@@ -1,6 +1,6 @@
 """Evaluation while training: every n steps, on collections in BEIR layout, and a stop when it no longer gets better.
 
-In:  the model as it is after a step (trainer.loop.StepHook).
+In:  the model as it is after a step (trainer.training_run.StepHook).
 Out: OUTPUT/evaluation.jsonl, one line an evaluation; OUTPUT/best/, the model that was best so far; true when to stop.
 
 What it decides follows from the lines of evaluation.jsonl up to the step, so a run that goes on from a checkpoint stops

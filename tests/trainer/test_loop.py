@@ -386,7 +386,7 @@ def test_a_loss_that_is_no_number_is_an_error_that_names_step_and_pairs(model, d
         train(data, tmp_path, settings_for(model, learning_rate=1e30, warmup_ratio=0.0))
     told = json.loads((tmp_path / "bad_batch.json").read_text())
     assert (told["value"], len(told["rows"]), told["dataset"]) == ("nan", 8, "one")
-    assert told["pair_ids"] == [md5(f"pair{row}".encode()).hexdigest() for row in told["rows"]]
+    assert told["ids"] == [md5(f"pair{row}".encode()).hexdigest() for row in told["rows"]]
 
 
 def test_a_batch_embedded_twice_ends_with_the_same_bytes_as_one_embedded_once(model, data, uninterrupted, tmp_path):

@@ -61,7 +61,9 @@ GRADIENTS = """
     from trainer.backbone import load_backbone
     from trainer.batch_plan import BatchPlan, plan_columns
     from trainer.distributed import join_ranks
-    from trainer.loop import TrainingRun, TrainSettings
+    from trainer.contrastive import ContrastiveObjective
+    from trainer.loop import TrainSettings
+    from trainer.training_run import TrainingRun
     from trainer.training_data import TrainingData
     output = Path(sys.argv[2])
     with join_ranks("cpu", 60) as ranks:
@@ -71,17 +73,16 @@ GRADIENTS = """
             backbone = load_backbone(settings.model)
             backbone = replace(backbone, model=backbone.model.double())
             plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps, ranks.count)
-            run = TrainingRun(
-                data=data, plan=plan, backbone=backbone, guide=None, settings=settings, output=output, identity={},
-                device=torch.device("cpu"), dtype=torch.float64, checkpoint=None, ranks=ranks,
-            )
+            exact = {"device": torch.device("cpu"), "dtype": torch.float64, "ranks": ranks}
+            objective = ContrastiveObjective(data, plan, backbone, settings, **exact)
+            run = TrainingRun(objective, settings, output, identity={}, checkpoint=None, **exact)
             sums, all_reduce = [], dist.all_reduce
             def counted(tensor, *rest, **more):
                 sums.append(tensor.numel() >= len(run.gradients.gradients))
                 return all_reduce(tensor, *rest, **more)
             dist.all_reduce = counted
             for step in range(3):
-                line, _ = run.step(step, run.planned_batch(step), stop=False)
+                line, _ = run.step(step, objective.prepare(step), stop=False)
                 if ranks.leads:
                     np.save(output / f"{case}-{ranks.count}-{step}.npy", run.gradients.gradients.numpy())
                     (output / f"{case}-{ranks.count}-{step}.txt").write_text(repr(line["loss"]))
@@ -92,7 +93,7 @@ GRADIENTS = """
 TRAIN = """
     import os, signal, sys, time
     from trainer.loop import TrainSettings, train
-    import trainer.loop as loop
+    import trainer.training_run as loop
     data, output, settings, rank, step, what = sys.argv[1:]
     plain = loop.TrainingRun.step
     def step_of_a_troubled_rank(self, number, planned, *, stop):
