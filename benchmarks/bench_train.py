@@ -116,7 +116,8 @@ def read_rows(data: Path) -> list[dict[str, str]]:
     return list(rows.values())
 
 
-def write_pack(rows: list[dict[str, str]], tokenizer: Any, folder: Path) -> None:
+def write_pack(rows: list[dict[str, str]], tokenizer: Any, folder: Path, length: int = LONGEST) -> None:
+    """A pack folder of {query, positive} rows, texts cut at `length` tokens."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -124,8 +125,8 @@ def write_pack(rows: list[dict[str, str]], tokenizer: Any, folder: Path) -> None
     from sources.schema import text_ids
     from trainer.packing import Packer, PackingSettings, pack_pairs
 
-    settings = PackingSettings(max_query_length=LONGEST, max_passage_length=LONGEST, length_edges=(0, 512))
-    packer = Packer(tokenizer, settings, LONGEST)
+    settings = PackingSettings(max_query_length=length, max_passage_length=length, length_edges=(0, 512))
+    packer = Packer(tokenizer, settings, length)
     queries = pa.array([row["query"] for row in rows])
     texts = list(dict.fromkeys(row["positive"] for row in rows))
     number = {text: row for row, text in enumerate(texts)}
