@@ -11,7 +11,8 @@ Never reached: the network, pickled weights, code that comes with a model.
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,6 +25,8 @@ from sources.packaged import resolve_package_path
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from trainer.m3_heads import Output
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ class Backbone:
     prompts: dict[Role, str]  # text put before every query or passage; "" for none
     max_length: int  # tokens, special ones included
     hidden_size: int
+    heads: "Mapping[Output, torch.nn.Linear]" = field(default_factory=dict)  # linear layers of M3's further outputs
 
 
 def load_backbone(path: str, *, pooling: Pooling | None = None, normalise: bool | None = None) -> Backbone:

@@ -88,6 +88,10 @@ class BatchPlanSettings(BaseModel):
         (),
         description="instead of all those: the batch size of each length group; the last holds for all further groups",
     )
+    datasets: tuple[str, ...] = Field(
+        (), description="data sets whose pairs take part; empty: all (M3 and C-Pack: unlabelled ones first, then labelled)"
+    )
+    kinds: tuple[str, ...] = Field((), description="kinds of pairs that take part; empty: all")
     group_by: GroupBy = Field(
         "dataset", description="what all pairs of a batch have in common (FlagEmbedding: the file)"
     )
@@ -159,6 +163,14 @@ class PlanColumns:
     negatives: npt.NDArray[np.integer[Any]]  # [N] how many each pair has
     group_names: tuple[str, ...] = ()  # what the codes of `group` stand for
     own_negatives_only: Bool | None = None  # [N]
+    chosen: Bool | None = None  # [N] pairs that take part; None: all
+
+    def __len__(self) -> int:
+        return len(self.group) if self.chosen is None else int(self.chosen.sum())
+
+    def usable(self, rows: Bool) -> Bool:
+        """Those of the rows bool [N] that take part."""
+        return rows if self.chosen is None else rows & self.chosen
 
 
 @dataclass(frozen=True)
@@ -217,7 +229,7 @@ class BatchPlan:
         self.buckets = _buckets(columns, settings)
         if not self.buckets:
             raise BatchPlanError(
-                f"{len(columns.group)} pairs give no batch of at least {settings.smallest_batch} pairs of one group "
+                f"{len(columns)} pairs give no batch of at least {settings.smallest_batch} pairs of one group "
                 f"and length group with different queries and positives. Add data, or group by something coarser "
                 f"(group_by none)."
             )
@@ -237,7 +249,7 @@ class BatchPlan:
         """
         taken = sum(min(bucket.size, bucket.batches * bucket.batch_size) for bucket in self.buckets)
         units = sum(bucket.size for bucket in self.buckets)
-        return len(self.columns.group) - sum(len(bucket.rows) for bucket in self.buckets) + units - taken
+        return len(self.columns) - sum(len(bucket.rows) for bucket in self.buckets) + units - taken
 
     def place(self, step: int) -> tuple[int, int]:
         """The epoch of `step`, and which of its batches it is."""
@@ -336,7 +348,8 @@ class BatchPlan:
 def plan_columns(data: "TrainingData", settings: BatchPlanSettings) -> PlanColumns:
     """What the plan must know of the pairs of `data`.
 
-    Raises BatchPlanError where a data set named in `own_negatives_only` is not there or has no negatives.
+    Raises BatchPlanError where a data set or kind that is named is not there, or a data set of `own_negatives_only` has no
+    negatives.
     """
     column = {"dataset": "dataset", "kind": "kind", "language": "query_lang"}.get(settings.group_by)
     group, names = data.labels[column] if column else (np.zeros(len(data), np.int32), ["all"])
@@ -350,7 +363,20 @@ def plan_columns(data: "TrainingData", settings: BatchPlanSettings) -> PlanColum
         negatives=counts,
         group_names=tuple(names),
         own_negatives_only=_own_only(data, settings, counts),
+        chosen=_chosen(data, settings),
     )
+
+
+def _chosen(data: "TrainingData", settings: BatchPlanSettings) -> Bool | None:
+    """[N] the pairs of the data sets and kinds that are named; None where none is."""
+    chosen: Bool | None = None
+    for setting, label, given in (("datasets", "dataset", settings.datasets), ("kinds", "kind", settings.kinds)):
+        if given:
+            codes, names = data.labels[label]
+            _check_names(setting, given, names)
+            of_these = np.isin(codes, [names.index(name) for name in given])
+            chosen = of_these if chosen is None else chosen & of_these
+    return chosen
 
 
 def _own_only(data: "TrainingData", settings: BatchPlanSettings, counts: Int64) -> Bool | None:
@@ -377,10 +403,10 @@ def _check_names(setting: str, given: Any, names: Any) -> None:
 def _check_negatives(columns: PlanColumns, settings: BatchPlanSettings) -> None:
     if settings.own_negatives_only and settings.negatives == 0:
         raise BatchPlanError("own_negatives_only needs negatives: set `negatives` to 1 or more.")
-    without = int((np.asarray(columns.negatives) == 0).sum()) if settings.require_negatives else 0
+    without = int(columns.usable(np.asarray(columns.negatives) == 0).sum()) if settings.require_negatives else 0
     if without:
         raise BatchPlanError(
-            f"{without} of {len(columns.negatives)} pairs have no negative, and require_negatives asks for them. Run mine "
+            f"{without} of {len(columns)} pairs have no negative, and require_negatives asks for them. Run mine "
             f"with looser settings (or its random fill) and pack again, or set require_negatives to false."
         )
 
@@ -388,7 +414,7 @@ def _check_negatives(columns: PlanColumns, settings: BatchPlanSettings) -> None:
 def _buckets(columns: PlanColumns, settings: BatchPlanSettings) -> list[Bucket]:
     """The buckets that give at least one batch, by group and length group."""
     own = np.zeros(len(columns.group), np.bool_) if columns.own_negatives_only is None else columns.own_negatives_only
-    usable = np.flatnonzero(~own | (np.asarray(columns.negatives) > 0))
+    usable = np.flatnonzero(columns.usable(~own | (np.asarray(columns.negatives) > 0)))
     keys = (columns.length_group[usable], own[usable], columns.group[usable])
     order = usable[np.lexsort((columns.query_cluster[usable], *keys) if settings.positives == "one" else keys)]
     changes = np.zeros(max(len(order) - 1, 0), np.bool_)
@@ -441,7 +467,8 @@ def _weights(columns: PlanColumns, settings: BatchPlanSettings) -> dict[int, flo
     With a temperature T group d has the share size_d ** (1 / T) of an epoch, which stays as long as it was.
     """
     _check_names("sampling_weights", settings.sampling_weights, columns.group_names)
-    sizes = np.bincount(columns.group).astype(np.float64)
+    taking_part = columns.group if columns.chosen is None else columns.group[columns.chosen]
+    sizes = np.bincount(taking_part, minlength=len(columns.group_names)).astype(np.float64)
     factors = np.ones(len(sizes))
     for name, weight in settings.sampling_weights.items():
         factors[columns.group_names.index(name)] = weight

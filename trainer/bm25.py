@@ -12,16 +12,17 @@ import re
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sources.languages import UNKNOWN, language_code
 from trainer.compiled import compiled
 from trainer.inner_products import available_cores, in_threads
 
@@ -52,6 +53,21 @@ _MARKS: Final = "".join(
 _TOKEN: Final = re.compile(f"([{_WITHOUT_SPACES}]+)|((?:[^\\W{_WITHOUT_SPACES}]|[{_MARKS}])+)")
 
 
+# Snowball's names, by ISO 639-3.
+_STEMMERS: Final = {
+    "ara": "arabic", "hye": "armenian", "eus": "basque", "cat": "catalan", "dan": "danish", "nld": "dutch",
+    "eng": "english", "fin": "finnish", "fra": "french", "deu": "german", "ell": "greek", "hin": "hindi",
+    "hun": "hungarian", "ind": "indonesian", "gle": "irish", "ita": "italian", "lit": "lithuanian", "nep": "nepali",
+    "nor": "norwegian", "nob": "norwegian", "por": "portuguese", "ron": "romanian", "rus": "russian", "srp": "serbian",
+    "spa": "spanish", "swe": "swedish", "tam": "tamil", "tur": "turkish", "yid": "yiddish",
+}  # fmt: skip
+# bm25s's names; its Chinese and Korean lists are of words, and those are cut into pairs of characters here.
+_STOP_WORDS: Final = {
+    "dan": "DANISH", "nld": "DUTCH", "eng": "EN", "fra": "FRENCH", "deu": "GERMAN", "ita": "ITALIAN", "nor": "NORWEGIAN",
+    "nob": "NORWEGIAN", "por": "PORTUGUESE", "rus": "RUSSIAN", "spa": "SPANISH", "swe": "SWEDISH", "tur": "TURKISH",
+}  # fmt: skip
+
+
 def bm25_tokens(text: str) -> list[str]:
     """Words in lower case (NFKC); pairs of characters where a script has no spaces between words, in the text's order.
 
@@ -68,6 +84,82 @@ def bm25_tokens(text: str) -> list[str]:
         else:
             tokens.extend(run[start : start + 2] for start in range(len(run) - 1))
     return tokens
+
+
+@dataclass(frozen=True)
+class Analyser:
+    """How texts are cut into the tokens that BM25 counts."""
+
+    name: str  # for people; an index is only opened with the analyser of the name it was built with
+    tokens: Callable[[Sequence[str]], list[list[str]]]
+
+
+def _all_words(texts: Sequence[str]) -> list[list[str]]:
+    return [bm25_tokens(text) for text in texts]
+
+
+WORDS: Final = Analyser("words", _all_words)  # bm25_tokens: any language
+
+
+def language_analyser(language: str | None) -> Analyser:
+    """Words without stop words, as their stems, in the language of a tag such as "en" or "deu_Latn" (Lucene's order).
+
+    Stop words are bm25s's lists, stems PyStemmer's (Snowball); `name` says what was done. WORDS where the language is not
+    known, or has neither, or both libraries are missing: languages without spaces go by pairs of characters there.
+    """
+    code = UNKNOWN if language is None else language_code(language)[:3]
+    stop_words, stemmer = _stop_words(code), _stemmer(code)
+    done = [*(["stop words"] if stop_words else []), *(["stems"] if stemmer is not None else [])]
+    if not done:
+        return WORDS
+
+    def tokens(texts: Sequence[str]) -> list[list[str]]:
+        kept = [[word for word in bm25_tokens(text) if word not in stop_words] for text in texts]
+        if stemmer is None:
+            return kept
+        distinct = sorted({word for words in kept for word in words})
+        stems = dict(zip(distinct, stemmer(distinct), strict=True))
+        return [[stems[word] for word in words] for words in kept]
+
+    return Analyser(f"{code}: {' and '.join(done)}", tokens)
+
+
+def _stop_words(code: str) -> frozenset[str]:
+    if code not in _STOP_WORDS:
+        return frozenset()
+    try:
+        import bm25s.stopwords
+    except ImportError:
+        return frozenset()
+    return frozenset(getattr(bm25s.stopwords, f"STOPWORDS_{_STOP_WORDS[code]}"))
+
+
+def _stemmer(code: str) -> Callable[[list[str]], list[str]] | None:
+    if code not in _STEMMERS:
+        return None
+    try:
+        import Stemmer
+    except ImportError:
+        return None
+    stems: Callable[[list[str]], list[str]] = Stemmer.Stemmer(_STEMMERS[code]).stemWords
+    return stems
+
+
+def model_analyser(model: str) -> Analyser:
+    """The tokens of a model's tokenizer, whole texts without special tokens: the M3 paper's second BM25 baseline (table 3).
+
+    Raises ModelFolderError for a folder without a tokenizer.
+    """
+    from trainer.backbone import load_tokenizer
+
+    tokenizer: Any = load_tokenizer(model)[0].backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def tokens(texts: Sequence[str]) -> list[list[str]]:
+        return [each.tokens for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    return Analyser(f"tokens of {model}", tokens)
 
 
 def bm25_top_k(
@@ -97,9 +189,18 @@ class Bm25Index:
     starts: Rows  # [T + 1]
     rows: npt.NDArray[np.int32]  # [postings]
     scores: Floats  # [postings] what the token adds to the document's score, above 0
+    analyser: Analyser = WORDS
 
     @classmethod
-    def build(cls, texts: Iterable[pa.Array], folder: str | Path, *, k1: float = K1, b: float = B) -> "Bm25Index":
+    def build(
+        cls,
+        texts: Iterable[pa.Array],
+        folder: str | Path,
+        *,
+        k1: float = K1,
+        b: float = B,
+        analyser: Analyser = WORDS,
+    ) -> "Bm25Index":
         """Index documents, given as string arrays one after the other, into a folder that is made; then open it.
 
         `_INDEX.json` is written last: a folder without it was not finished. Postings take 8 bytes each there, and 12
@@ -109,23 +210,28 @@ class Bm25Index:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _RECORD).unlink(missing_ok=True)
         counted = folder / "occurrences.bin"
-        vocabulary, lengths = _count_occurrences(texts, counted)
+        vocabulary, lengths = _count_occurrences(texts, counted, analyser)
         _write_postings(folder, counted, vocabulary, lengths, k1, b)
         counted.unlink()
         tokens = pa.table({"token": pa.array(vocabulary, pa.string())})
         with pa.OSFile(str(folder / "vocabulary.arrow"), "wb") as sink, pa.ipc.new_file(sink, tokens.schema) as writer:
             writer.write_table(tokens)
-        (folder / _RECORD).write_text(json.dumps({"version": _VERSION, "documents": len(lengths), "k1": k1, "b": b}))
-        return cls.open(folder)
+        record: dict[str, Any] = {"version": _VERSION, "documents": len(lengths), "k1": k1, "b": b}
+        if analyser.name != WORDS.name:
+            record["analyser"] = analyser.name
+        (folder / _RECORD).write_text(json.dumps(record))
+        return cls.open(folder, analyser)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Bm25Index":
-        """An index that was built before. Raises Bm25Error where there is none, or an unfinished one."""
+    def open(cls, folder: str | Path, analyser: Analyser = WORDS) -> "Bm25Index":
+        """An index that was built before. Raises Bm25Error where there is none, or an unfinished one, or of another analyser."""
         folder = Path(folder)
         try:
             record = json.loads((folder / _RECORD).read_text())
             if record["version"] != _VERSION:
                 raise ValueError(f"its version is {record['version']}, not {_VERSION}")
+            if record.get("analyser", WORDS.name) != analyser.name:
+                raise ValueError(f"its tokens are {record.get('analyser', WORDS.name)!r}, not {analyser.name!r}")
             with pa.OSFile(str(folder / "vocabulary.arrow")) as source:
                 tokens = pa.ipc.open_file(source).read_all()["token"].to_pylist()
             starts, rows, scores = (
@@ -134,7 +240,8 @@ class Bm25Index:
             )
         except (OSError, ValueError, KeyError) as error:
             raise Bm25Error(f"{folder} holds no finished BM25 index ({error}). Delete it and build it again.") from None
-        return cls(record["documents"], {token: number for number, token in enumerate(tokens)}, starts, rows, scores)
+        vocabulary = {token: number for number, token in enumerate(tokens)}
+        return cls(record["documents"], vocabulary, starts, rows, scores, analyser)
 
     def top_k(self, queries: pa.Array, k: int, *, rows: Rows | None = None) -> tuple[Floats, Rows]:
         """The `k` documents of highest score for each query: scores float32 [Q, k], rows int64 [Q, k].
@@ -147,32 +254,32 @@ class Bm25Index:
         counts = np.full(self.documents, rows is None)
         if rows is not None:
             counts[rows] = True
-        texts = queries.to_pylist()
+        tokens_of = self.analyser.tokens(queries.to_pylist())
 
         def search(part: slice) -> None:
             sums, touched = np.zeros(self.documents, np.float32), np.empty(self.documents, np.int32)
             for query in range(part.start, part.stop):
-                tokens = [
-                    number for each in bm25_tokens(texts[query]) if (number := self.vocabulary.get(each)) is not None
-                ]
+                tokens = [number for each in tokens_of[query] if (number := self.vocabulary.get(each)) is not None]
                 size = _add_up(np.array(tokens, np.int64), self.starts, self.rows, self.scores, counts, sums, touched)
                 best = _best(sums, touched[:size].astype(np.int64), k)
                 scores[query, : len(best)], found[query, : len(best)] = sums[best], best
                 sums[touched[:size]] = 0
 
         with ThreadPoolExecutor(available_cores(), "bm25") as threads:
-            in_threads(threads, len(texts), search)
+            in_threads(threads, len(tokens_of), search)
         return scores, found
 
 
-def _count_occurrences(texts: Iterable[pa.Array], path: Path) -> tuple[dict[str, int], npt.NDArray[np.int32]]:
+def _count_occurrences(
+    texts: Iterable[pa.Array], path: Path, analyser: Analyser
+) -> tuple[dict[str, int], npt.NDArray[np.int32]]:
     """Write (token, document, occurrences) by document; the vocabulary, and each document's length in tokens."""
     vocabulary: dict[str, int] = {}
     lengths: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
     first = 0
     with path.open("wb") as file:
         for batch in _slices(texts):
-            tokens = [bm25_tokens(text) for text in batch.to_pylist()]
+            tokens = analyser.tokens(batch.to_pylist())
             numbers = np.array(
                 [vocabulary.setdefault(each, len(vocabulary)) for line in tokens for each in line], np.int64
             )

@@ -1,20 +1,29 @@
-"""The contrastive objective: pairs of pack's shards in, gradients of InfoNCE over embeddings of all ranks out.
+"""The contrastive objective: pairs of pack's shards in, gradients of InfoNCE over embeddings of all ranks out; of an M3
+model with several outputs those of M3's loss (trainer.m3_loss).
 
 Which rows a step has comes from the batch plan, and dropout is drawn from (seed, step, rank, chunk). Of several ranks each
 embeds its own texts; embeddings are exchanged, and each computes the loss of its own queries against the passages of all.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
+from trainer.backbone import resolve_model_path
 from trainer.batch import Batch
 from trainer.batch_plan import BatchPlan, RankRows
 from trainer.distributed import Ranks
 from trainer.gradient_cache import CachedEmbeddings, TextEncoder, joined
-from trainer.loss import GuideEmbeddings, LossSettings, contrastive_loss, loss_masks
+from trainer.loss import GuideEmbeddings, contrastive_loss, loss_masks
+from trainer.m3_heads import available_outputs, special_tokens
+from trainer.m3_settings import M3LossSettings
+from trainer.mcls import ManyCls
+from trainer.ragged import Ragged
 from trainer.training_data import TrainingData
 from trainer.training_run import RunSettings, StepFigures
 
@@ -22,12 +31,34 @@ if TYPE_CHECKING:
     import torch
 
     from trainer.backbone import Backbone
+    from trainer.m3_exchange import OutputsOfRanks
+    from trainer.m3_heads import Output
+
+log = logging.getLogger(__name__)
 
 _STEP_STREAM: Final = 3  # beside batch_plan's streams of the same seed
+_TEXTS_LOOKED_AT: Final = 32  # to choose the sign of a new lexical head, and of each
+_TOKENS_LOOKED_AT: Final = 128
 
 
-class ContrastiveSettings(LossSettings, RunSettings):
+class ContrastiveSettings(M3LossSettings, RunSettings):
     """What the contrastive objective reads of a run's settings."""
+
+    mcls_every: int | None = Field(
+        None,
+        ge=1,
+        description="train with a [CLS] before every so many tokens, the embedding their states' mean (M3 appendix B.2 does so at "
+        "inference, with 256); encode with the same; none: one [CLS]",
+    )
+
+    @model_validator(mode="after")
+    def _mcls_is_for_the_dense_output(self) -> Self:
+        if self.mcls_every is not None and ("multi_vector" in self.outputs or self.guide_model is not None):
+            raise ValueError(
+                "mcls_every trains dense and lexical outputs, without a guide_model: leave mcls_every out (it may still be "
+                "used in encoding), or take multi_vector out of outputs and leave guide_model out."
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -42,7 +73,6 @@ class ContrastiveObjective:
     """`trainer.training_run.Objective` of pairs."""
 
     unit = "pairs"
-    part_names: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -58,16 +88,26 @@ class ContrastiveObjective:
     ) -> None:
         self.data, self.plan, self.backbone, self.settings = data, plan, backbone, settings
         self.device, self.ranks, self.left_out = device, ranks, plan.left_out
-        self.encoder = _text_encoder(backbone, device, dtype)
-        self.model = self.encoder.model
+        self.part_names, self._weights_told = settings.part_names, False
+        self.encoder = _text_encoder(backbone, device, dtype, settings)
+        if self.encoder.mcls is not None:
+            data.check_lengths(self.encoder.mcls.longest_before(backbone.max_length))
+        if _has_new_lexical_head(settings):
+            _begin_with_weights(self.encoder, data.passage_tokens)
+        self.model = _all_that_learns(self.encoder)
         self.guide = None if guide is None else _text_encoder(guide, device, dtype)
-        _prepare(self.model, settings, device)
+        _prepare(self.encoder.model, settings, device)
         # Whether any rank may need the queries of all: known without asking, since all ranks see all data.
         self.both_ways = bool(data.symmetric.any())
 
     def prepare(self, step: int) -> PlannedBatch:
         rows = self.plan.rows(step)
         batch = self.data.collate(rows, self.ranks.rank, self.encoder.pad_token_id)
+        if self.encoder.mcls is not None:
+            inserted = self.encoder.mcls.inserted
+            batch = replace(
+                batch, query_tokens=inserted(batch.query_tokens), passage_tokens=inserted(batch.passage_tokens)
+            )
         return PlannedBatch(batch, rows)
 
     def learn(self, step: int, prepared: PlannedBatch, scaled: "Callable[[torch.Tensor], torch.Tensor]") -> StepFigures:
@@ -80,9 +120,14 @@ class ContrastiveObjective:
             tokens_per_forward=self.settings.tokens_per_forward,
             tokens_at_once=self.settings.tokens_at_once,
         )
-        loss, gradients = self._loss(batch, embedded.embeddings, texts)
-        embedded.backward(scaled(gradients))
-        return StepFigures(loss, len(batch.rows), batch.tokens, embedded.padded_tokens, batch.squared_lengths)
+        parts: tuple[float, ...] = ()
+        if self.settings.dense_only:
+            loss, gradients = self._loss(batch, embedded.embeddings, texts)
+            embedded.backward(scaled(gradients))
+        else:
+            loss, parts, of_outputs = self._m3_loss(batch, embedded, texts, step)
+            embedded.backward({output: scaled(gradient) for output, gradient in of_outputs.items()})
+        return StepFigures(loss, len(batch.rows), batch.tokens, embedded.padded_tokens, batch.squared_lengths, parts)
 
     def epoch(self, step: int) -> int:
         return self.plan.place(step)[0]
@@ -93,17 +138,15 @@ class ContrastiveObjective:
         return {"dataset": prepared.batch.dataset, "rows": rows.tolist(), "ids": pairs}
 
     def as_backbone(self) -> "Backbone":
-        return replace(self.backbone, prompts=prompts_of_training(self.data, self.backbone))
+        prompts = prompts_of_training(self.data, self.backbone)
+        return replace(self.backbone, prompts=prompts, heads=dict(self.encoder.heads))
 
-    def _loss(self, batch: Batch, embeddings: "torch.Tensor", texts: Any) -> "tuple[float, torch.Tensor]":
+    def _loss(self, batch: Batch, embeddings: "torch.Tensor", texts: Ragged) -> "tuple[float, torch.Tensor]":
         """This rank's part of the loss, and the gradient of the whole loss by its embeddings [texts, D]."""
         import torch
 
         own = _OwnAndAll(batch, embeddings, self.ranks, self.device, both_ways=self.both_ways)
-        guide = None
-        if self.guide is not None:
-            read = CachedEmbeddings(self.guide, texts, (0,), tokens_at_once=0).embeddings
-            guide = _OwnAndAll(batch, read, self.ranks, self.device, both_ways=True).as_guide()
+        guide = self._guide_embeddings(batch, texts)
         own.require_gradients()
         loss = contrastive_loss(
             own.queries,
@@ -115,6 +158,39 @@ class ContrastiveObjective:
         )
         torch.autograd.backward(loss)
         return float(loss.detach()), own.gradient()
+
+    def _m3_loss(
+        self, batch: Batch, embedded: CachedEmbeddings, texts: Ragged, step: int
+    ) -> "tuple[float, tuple[float, ...], dict[Output, torch.Tensor]]":
+        """This rank's part of the loss and of its parts, and the gradients of the whole loss by its outputs."""
+        from trainer.m3_exchange import OutputsOfRanks
+        from trainer.m3_loss import m3_loss
+
+        left_out = special_tokens(self.backbone.tokenizer)
+        found = OutputsOfRanks(
+            batch, texts, embedded.outputs, self.ranks, self.settings, left_out, both_ways=self.both_ways
+        )
+        compared = found.comparisons(loss_masks(batch, self.device), self._guide_embeddings(batch, texts))
+        first = self.settings.self_distillation_from
+        self._tell_of_no_weights(found, step)
+        loss, parts = m3_loss(compared, self.settings, self_distillation=first is not None and step >= first)
+        return loss, parts, found.gradients()
+
+    def _tell_of_no_weights(self, found: "OutputsOfRanks", step: int) -> None:
+        if self._weights_told or "lexical" not in found.own or len(found.own["lexical"].values):
+            return
+        self._weights_told = True
+        log.warning(
+            "step %d: the lexical head gives no token a weight, so that it learns nothing (ReLU). Where that stays so, start "
+            "anew with a lower learning_rate or another seed.",
+            step + 1,
+        )
+
+    def _guide_embeddings(self, batch: Batch, texts: Ragged) -> GuideEmbeddings | None:
+        if self.guide is None:
+            return None
+        read = CachedEmbeddings(self.guide, texts, (0,), tokens_at_once=0).embeddings
+        return _OwnAndAll(batch, read, self.ranks, self.device, both_ways=True).as_guide()
 
 
 def prompts_of_training(data: TrainingData, backbone: "Backbone") -> dict[Any, str]:
@@ -170,10 +246,55 @@ class _OwnAndAll:
         return GuideEmbeddings(self.queries, self.all_passages, self.all_queries)
 
 
-def _text_encoder(backbone: "Backbone", device: "torch.device", dtype: "torch.dtype") -> TextEncoder:
+def _text_encoder(
+    backbone: "Backbone", device: "torch.device", dtype: "torch.dtype", settings: ContrastiveSettings | None = None
+) -> TextEncoder:
+    """With the outputs of `settings`; without them the dense one."""
     model: Any = backbone.model
     pad = int(backbone.tokenizer.pad_token_id)
-    return TextEncoder(model.to(device), backbone.pooling, backbone.normalise, pad, device, dtype)
+    mcls = None if settings is None or settings.mcls_every is None else ManyCls.of(backbone, settings.mcls_every)
+    plain = TextEncoder(model.to(device), backbone.pooling, backbone.normalise, pad, device, dtype, mcls=mcls)
+    if settings is None or settings.dense_only:
+        return plain
+
+    from trainer.m3_model import training_heads
+
+    folder = resolve_model_path(settings.model)
+    heads = training_heads(folder, settings.outputs, backbone.hidden_size, settings.token_dimension, settings.seed)
+    weights = next(plain.model.parameters())
+    return replace(
+        plain, outputs=settings.outputs, heads={name: head.to(device, weights.dtype) for name, head in heads.items()}
+    )
+
+
+def _has_new_lexical_head(settings: ContrastiveSettings) -> bool:
+    return "lexical" in settings.outputs and "lexical" not in available_outputs(resolve_model_path(settings.model))
+
+
+def _begin_with_weights(encoder: TextEncoder, passages: Ragged) -> None:
+    """The sign of a new lexical head, from the first passages of the data: the same on all ranks."""
+    import torch
+
+    from trainer.m3_model import begin_with_weights
+
+    few = Ragged.of(
+        [
+            passages.values[low : low + min(high - low, _TOKENS_LOOKED_AT)]
+            for low, high in pairwise(passages.offsets[: _TEXTS_LOOKED_AT + 1])
+        ]
+    )
+    with torch.no_grad(), encoder.autocast():
+        [weights] = replace(encoder, outputs=("lexical",)).embed(few, np.arange(len(few)), 0)
+    begin_with_weights(encoder.heads["lexical"], weights)
+
+
+def _all_that_learns(encoder: TextEncoder) -> "torch.nn.Module":
+    if not encoder.heads:
+        return encoder.model
+
+    from trainer.m3_model import EncoderWithHeads
+
+    return EncoderWithHeads(encoder.model, encoder.heads)
 
 
 def _prepare(model: "torch.nn.Module", settings: RunSettings, device: "torch.device") -> None:

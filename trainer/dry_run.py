@@ -82,7 +82,7 @@ def dry_run(data_folder: str, settings: "TrainSettings", *, measure: bool = True
     again = _SECOND_FORWARD if padded > at_once else 1.0
     return DryRun(
         steps=settings.steps,
-        pairs=len(data),
+        pairs=len(plan.columns),
         batches_per_epoch=plan.batches_per_epoch,
         groups=_groups(data, plan),
         left_out=plan.left_out,

@@ -330,6 +330,7 @@ def encoder_identity(encoder: "Encoder | EncoderPool", role: Literal["query", "p
         "pooling": settings.pooling,
         "normalise": settings.normalise,
         "dtype": str(encoder.dtype),
+        **({} if settings.mcls_every is None else {"mcls_every": settings.mcls_every}),
     }
 
 

@@ -10,7 +10,7 @@ tokens rather than of texts: little padding, steady memory, whatever the lengths
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -29,6 +29,8 @@ from trainer.backbone import (
     resolve_model_path,
 )
 from trainer.m3_heads import Head, Output, available_outputs, lexical_vectors, read_head, special_tokens, token_vectors
+from trainer.mcls import ManyCls
+from trainer.ragged import Ragged
 from trainer.sparse_vectors import SparseVectors
 from trainer.token_windows import EmbeddingError, Tokenisation, Tokens
 from trainer.unpadded import UnpaddedEncoder, can_be_unpadded
@@ -66,6 +68,12 @@ class EncoderSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or all: every GPU of the machine, a process each")
     pooling: Pooling | None = Field(None, description="cls, mean or last; default: what the model folder says")
     normalise: bool | None = Field(None, description="divide by the L2 norm; default: what the model folder says")
+    mcls_every: int | None = Field(
+        None,
+        ge=1,
+        description="a [CLS] before every so many tokens, the embedding their states' mean: for documents longer than the "
+        "model was trained on (M3 appendix B.2: 256); the lengths count them; default: one [CLS]",
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,14 @@ class M3Outputs:
     lexical: SparseVectors | None  # n rows
     token_vectors: npt.NDArray[np.float16] | None  # [t, d], unit vectors: all tokens of a text but the first
     token_offsets: npt.NDArray[np.int64] | None  # [n + 1]
+
+    def __len__(self) -> int:
+        """n; 0 where there is no output at all."""
+        if self.dense is not None:
+            return len(self.dense)
+        if self.lexical is not None:
+            return len(self.lexical)
+        return 0 if self.token_offsets is None else len(self.token_offsets) - 1
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -136,6 +152,7 @@ class Encoder:
         self._model = model.to(device=self.device, dtype=self.dtype)
         self._unpadded = UnpaddedEncoder(self._model) if can_be_unpadded(self._model) else None
         on_cpu = self.device.type == "cpu"
+        self._mcls = None if settings.mcls_every is None else ManyCls.of(self._backbone, settings.mcls_every)
         self._tokens_per_batch = settings.tokens_per_batch or (CPU_TOKENS_PER_BATCH if on_cpu else GPU_TOKENS_PER_BATCH)
         self.window = CPU_WINDOW if on_cpu else GPU_WINDOW
         self.dimension = self._backbone.hidden_size
@@ -162,7 +179,7 @@ class Encoder:
         return self._backbone.prompts[role] if override is None else override
 
     def max_length(self, role: Role) -> int:
-        """Tokens kept of a text of `role`, prompt and special tokens included."""
+        """Tokens kept of a text of `role`, prompt and special tokens included, those of mcls_every too."""
         wanted = self.settings.max_query_length if role == "query" else self.settings.max_passage_length
         return min(wanted, self._backbone.max_length)
 
@@ -202,12 +219,21 @@ class Encoder:
         self, texts: pa.Array | Sequence[str], role: Role, outputs: frozenset[Output], first_row: int
     ) -> Iterator[M3Outputs]:
         """The outputs of each window of texts."""
-        tokenisation = Tokenisation(self._backbone.tokenizer, self.prompt(role), self.max_length(role))
+        longest = self.max_length(role)
+        if self._mcls is not None:
+            longest = self._mcls.longest_before(longest)
+        tokenisation = Tokenisation(self._backbone.tokenizer, self.prompt(role), longest)
         for tokens in tokenisation.windows(texts, self.window, first_row):
-            yield self._encode_window(tokens, first_row, outputs)
+            yield self._encode_window(self._with_mcls(tokens), first_row, outputs)
             first_row += len(tokens.lengths)
             self.truncated += tokens.truncated
             self.tokens += len(tokens.ids)
+
+    def _with_mcls(self, tokens: Tokens) -> Tokens:
+        if self._mcls is None:
+            return tokens
+        inserted = self._mcls.inserted(Ragged(tokens.ids, tokens.offsets))
+        return replace(tokens, ids=inserted.values, offsets=inserted.offsets)
 
     def _encode_window(self, tokens: Tokens, first_row: int, outputs: frozenset[Output]) -> M3Outputs:
         """The outputs of one window, in its order; `first_row` is only for messages."""
@@ -305,18 +331,33 @@ class Encoder:
         )
 
     def _pooled(self, hidden: "torch.Tensor", lengths: npt.NDArray[np.int64]) -> "torch.Tensor":
+        if self._mcls is not None:
+            return self._mcls.pool_unpadded(hidden, lengths, self._backbone.normalise)
         return pool_unpadded(hidden, lengths, self._backbone.pooling, self._backbone.normalise)
 
     def _other_outputs(
         self, hidden: "torch.Tensor", tokens: Tokens, rows: npt.NDArray[np.int64], outputs: frozenset[Output]
     ) -> M3Outputs:
-        lengths = tokens.lengths[rows]
+        ids, lengths = tokens.take(rows), tokens.lengths[rows]
+        if self._mcls is not None:  # no token vectors of the [CLS] that were put in
+            hidden, ids, lengths = self._without_added(hidden, ids, lengths)
         lexical = vectors = offsets = None
         if "lexical" in outputs:
-            lexical = lexical_vectors(self._head("lexical"), hidden, tokens.take(rows), lengths, self._special_tokens)
+            lexical = lexical_vectors(self._head("lexical"), hidden, ids, lengths, self._special_tokens)
         if "multi_vector" in outputs:
             vectors, offsets = token_vectors(self._head("multi_vector"), hidden, lengths), _offsets(lengths - 1)
         return M3Outputs(None, lexical, vectors, offsets)
+
+    def _without_added(
+        self, hidden: "torch.Tensor", ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> "tuple[torch.Tensor, npt.NDArray[np.int64], npt.NDArray[np.int64]]":
+        import torch
+
+        assert self._mcls is not None
+        kept = np.ones(len(ids), np.bool_)
+        kept[self._mcls.added(lengths)] = False
+        fewer = lengths - self._mcls.counts(lengths) + 1
+        return hidden[torch.from_numpy(np.flatnonzero(kept)).to(hidden.device)], ids[kept], fewer
 
     def _read_head(self, output: Output) -> Head:
         """The head of one output on the device; read once, where it is asked for."""

@@ -4,25 +4,29 @@
     2. the caller  computes the loss of all embeddings and its gradient with respect to each of them
     3. backward    embeds each chunk again, with the same random numbers, and carries its gradients on to the weights
 
+Of an M3 model lexical weights and token vectors, one a token, go the same way as the one embedding a text.
+
 A batch that fits into memory as a whole keeps its graphs from 1 to 3 and embeds nothing twice. That changes no bit of
 the result: chunks, their random numbers and the order in which their gradients are added up are the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.chunks import COST_OF_A_CHUNK, chunks_of_like_lengths, padded_tokens
-from trainer.ragged import Ragged
+from trainer.m3_heads import Output
+from trainer.ragged import Ragged, ranges
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.backbone import Pooling
+    from trainer.mcls import ManyCls
 
 Int64 = npt.NDArray[np.int64]
 
@@ -40,7 +44,7 @@ class ReplayError(RuntimeError):
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """What turns padded token ids into embeddings, with gradient."""
+    """What turns padded token ids into outputs, with gradient."""
 
     model: "torch.nn.Module"  # a Hugging Face encoder on `device`
     pooling: "Pooling"
@@ -48,6 +52,9 @@ class TextEncoder:
     pad_token_id: int
     device: "torch.device"
     dtype: "torch.dtype"  # float32, or what autocast computes in
+    outputs: tuple[Output, ...] = ("dense",)
+    heads: "Mapping[Output, torch.nn.Linear]" = field(default_factory=dict)  # of outputs but "dense", on `device`
+    mcls: "ManyCls | None" = None  # texts have several [CLS], whose states' mean is the dense output
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Within one, each weight is cast once."""
@@ -55,22 +62,47 @@ class TextEncoder:
 
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype in (torch.bfloat16, torch.float16))
 
-    def embed(self, texts: Ragged, rows: Int64, seed: int) -> "torch.Tensor":
-        """Embeddings [rows, D], float32 or wider, of the texts `rows`, dropout drawn from `seed`."""
+    def embed(self, texts: Ragged, rows: Int64, seed: int) -> "tuple[torch.Tensor, ...]":
+        """The `outputs` of the texts `rows`, float32 or wider, each `rows_of_texts` end to end; dropout from `seed`."""
         import torch
-
-        from trainer.backbone import pool
 
         torch.manual_seed(seed)
         multiple = _LENGTHS[self.device.type]
         ids, mask = _padded(texts, rows, self.pad_token_id, multiple)
         token_ids, attention = (_to_device(each, self.device) for each in (ids, mask))
         hidden = self.model(input_ids=token_ids, attention_mask=attention).last_hidden_state
-        return pool(hidden, attention, self.pooling, self.normalise)
+        return tuple(self._output(output, hidden, attention, texts.lengths[rows]) for output in self.outputs)
+
+    def _output(
+        self, output: Output, hidden: "torch.Tensor", attention: "torch.Tensor", lengths: Int64
+    ) -> "torch.Tensor":
+        from trainer.backbone import pool
+
+        if output == "dense" and self.mcls is not None:
+            return self.mcls.pool_padded(hidden, attention, self.normalise)
+        if output == "dense":
+            return pool(hidden, attention, self.pooling, self.normalise)
+
+        import torch
+
+        from trainer.m3_model import token_weights, unit_vectors
+
+        counts = rows_of_texts(output, lengths)
+        places = ranges(np.arange(len(lengths)) * hidden.shape[1] + lengths - counts, counts)
+        tokens = hidden.flatten(0, 1).index_select(0, torch.from_numpy(places).to(self.device))
+        return (token_weights if output == "lexical" else unit_vectors)(self.heads[output], tokens)
+
+
+def rows_of_texts(output: Output, lengths: Int64) -> Int64:
+    """How many rows each of n texts has in an output, int64 [n]: dense one, lexical one a token, multi_vector one a token
+    but the first."""
+    if output == "dense":
+        return np.ones_like(lengths)
+    return lengths if output == "lexical" else np.maximum(lengths - 1, 0)
 
 
 class CachedEmbeddings:
-    """The embeddings of one batch's texts, and the way back from their gradients to the weights."""
+    """The outputs of one batch's texts, and the way back from their gradients to the weights."""
 
     def __init__(
         self,
@@ -92,58 +124,92 @@ class CachedEmbeddings:
         self.chunks = chunks_of_like_lengths(texts.lengths, most, _LENGTHS[kind], COST_OF_A_CHUNK[kind])
         self.padded_tokens = padded_tokens(texts.lengths, self.chunks, _LENGTHS[kind])
         self._seeds = np.random.SeedSequence(list(seed)).generate_state(max(1, len(self.chunks)), np.uint64)
-        self._graphs: list[torch.Tensor] = []
-        self.embeddings = self._embed(_kept_chunks(self, tokens_at_once))  # [n, D], without graph
+        self._graphs: list[tuple[torch.Tensor, ...]] = []
+        # Of each output its rows, text after text, without graph.
+        self.outputs: dict[Output, torch.Tensor] = self._embed(_kept_chunks(self, tokens_at_once))
 
-    def _embed(self, kept: int) -> "torch.Tensor":
+    @property
+    def embeddings(self) -> "torch.Tensor":
+        """The dense output: [n, D]."""
+        return self.outputs["dense"]
+
+    def _embed(self, kept: int) -> "dict[Output, torch.Tensor]":
         import torch
 
         with self.encoder.autocast():
             for number in range(kept):
                 self._graphs.append(self._embed_chunk(number))
-        pieces = [graph.detach() for graph in self._graphs]
+        pieces = [tuple(output.detach() for output in graph) for graph in self._graphs]
         with torch.no_grad(), self.encoder.autocast():
             pieces += [self._embed_chunk(number) for number in range(kept, len(self.chunks))]
-        place = np.argsort(np.concatenate(self.chunks), kind="stable")
-        return torch.cat(pieces).index_select(0, torch.from_numpy(place).to(self.encoder.device))
+        return {
+            output: _in_order(list(parts), self.chunks, rows_of_texts(output, self.texts.lengths))
+            for output, parts in zip(self.encoder.outputs, zip(*pieces, strict=True), strict=True)
+        }
 
-    def _embed_chunk(self, number: int) -> "torch.Tensor":
+    def _embed_chunk(self, number: int) -> "tuple[torch.Tensor, ...]":
         return self.encoder.embed(self.texts, self.chunks[number], int(self._seeds[number] >> np.uint64(1)))
 
-    def backward(self, gradients: "torch.Tensor") -> None:
-        """Add to the weights' gradients what `gradients` [n, D], of the embeddings, come to. To be called once.
+    def backward(self, gradients: "torch.Tensor | Mapping[Output, torch.Tensor]") -> None:
+        """Add to the weights' gradients what `gradients` of the outputs, or [n, D] of the dense one where there is no
+        other, come to. To be called once.
 
         Raises ReplayError where a text's second embedding is not its first.
         """
         import torch
 
+        of_outputs = gradients if isinstance(gradients, Mapping) else {"dense": gradients}
         with self.encoder.autocast():
             for number, chunk in enumerate(self.chunks):
-                rows = torch.from_numpy(chunk).to(self.encoder.device)
+                rows = [self._rows(output, chunk) for output in self.encoder.outputs]
                 if number < len(self._graphs):
-                    embeddings = self._graphs[number]
-                    self._graphs[number] = embeddings.detach()  # its graph is freed with the backward pass
+                    found = self._graphs[number]
+                    self._graphs[number] = ()  # its graph is freed with the backward pass
                 else:
-                    embeddings = self._embed_chunk(number)
-                    self._check_replay(embeddings.detach(), rows)
+                    found = self._embed_chunk(number)
+                    self._check_replay(found, rows)
+                wanted = [
+                    of_outputs[output].index_select(0, places)
+                    for output, places in zip(self.encoder.outputs, rows, strict=True)
+                ]
                 # A backward pass runs in the types of its forward, not in autocast's.
                 with torch.autocast(self.encoder.device.type, enabled=False):
-                    torch.autograd.backward(embeddings, gradients.index_select(0, rows))
-                del embeddings
+                    torch.autograd.backward(found, wanted)
+                del found
 
-    def _check_replay(self, again: "torch.Tensor", rows: "torch.Tensor") -> None:
+    def _rows(self, output: Output, chunk: Int64) -> "torch.Tensor":
+        """Which rows of an output the texts of a chunk have."""
         import torch
 
-        first = self.embeddings.index_select(0, rows)
-        if torch.equal(first, again) or not torch.isfinite(first).all():
-            return  # the caller finds numbers that are none in the loss
-        difference = float((first - again).abs().max())
-        if difference > _LARGEST_DIFFERENCE[self.encoder.device.type]:
-            raise ReplayError(
-                f"The second forward of a chunk of {len(rows)} texts differs from the first by up to {difference:.3g}: the "
-                f"model draws random numbers that torch's seed does not decide, or uses kernels that are not deterministic. "
-                f"Set tokens_at_once high enough for a batch to be embedded once ({self.padded_tokens} tokens here)."
-            )
+        counts = rows_of_texts(output, self.texts.lengths)
+        rows = ranges((np.cumsum(counts) - counts)[chunk], counts[chunk])
+        return torch.from_numpy(rows).to(self.encoder.device)
+
+    def _check_replay(self, again: "Sequence[torch.Tensor]", rows: "Sequence[torch.Tensor]") -> None:
+        import torch
+
+        for output, second, places in zip(self.encoder.outputs, again, rows, strict=True):
+            first = self.outputs[output].index_select(0, places)
+            if torch.equal(first, second) or not torch.isfinite(first).all():
+                continue  # the caller finds numbers that are none in the loss
+            difference = float((first - second.detach()).abs().max())
+            if difference > _LARGEST_DIFFERENCE[self.encoder.device.type] * max(1.0, float(first.abs().max())):
+                raise ReplayError(
+                    f"The second forward of a chunk of texts differs from the first by up to {difference:.3g} ({output}): the "
+                    f"model draws random numbers that torch's seed does not decide, or uses kernels that are not deterministic. "
+                    f"Set tokens_at_once high enough for a batch to be embedded once ({self.padded_tokens} tokens here)."
+                )
+
+
+def _in_order(pieces: "list[torch.Tensor]", chunks: list[Int64], counts: Int64) -> "torch.Tensor":
+    """The rows of the chunks' texts in the order of the texts, each of which has `counts` rows."""
+    import torch
+
+    embedded = np.concatenate(chunks)
+    ends = np.cumsum(counts[embedded])
+    place = np.argsort(embedded, kind="stable")
+    rows = ranges((ends - counts[embedded])[place], counts)
+    return torch.cat(pieces).index_select(0, torch.from_numpy(rows).to(pieces[0].device))
 
 
 def _kept_chunks(cache: CachedEmbeddings, tokens_at_once: int | None) -> int:

@@ -9,6 +9,7 @@ each token the rows that have it. A query adds up the lists of its tokens, so th
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -30,34 +31,52 @@ def lexical_top_k(queries: SparseVectors, corpus: SparseVectors, k: int, *, rows
     Fewer than `k` rows of a score above 0 leave row -1 and score -inf at the end. Raises ValueError for k < 1 and for a
     weight that is negative or not finite.
     """
-    if k < 1:
-        raise ValueError(f"k = {k}: a search for the best rows needs k of at least 1.")
-    _check(queries, "query")
-    _check(corpus, "corpus")
-    found = Found(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    tokens = 1 + max(int(side.token_ids.max(initial=-1)) for side in (queries, corpus))
-    with ThreadPoolExecutor(available_cores(), "lexical") as threads:
-        for first_row in range(0, len(corpus), rows_at_once):
-            count = min(rows_at_once, len(corpus) - first_row)
-            low, high = corpus.offsets[first_row], corpus.offsets[first_row + count]
-            offsets = corpus.offsets[first_row : first_row + count + 1] - low
-            inverted = _invert(offsets, corpus.token_ids[low:high], corpus.weights[low:high], tokens)
-
-            def work(part: slice, first_row: int = first_row, count: int = count, inverted: Any = inverted) -> None:
-                offsets = queries.offsets[part.start : part.stop + 1]
-                lists = inverted[0], inverted[1], inverted[2]
-                arguments = (offsets, queries.token_ids, queries.weights, *lists, count, first_row)
-                offer_sums(*arguments, found.scores[part], found.rows[part])
-
-            in_threads(threads, len(queries), work)
-        in_threads(threads, len(queries), lambda part: sort_heaps(found.scores[part], found.rows[part]))
-    return found
+    search = LexicalSearch(queries, k, rows_at_once=rows_at_once)
+    search.add(corpus)
+    return search.found()
 
 
-def _check(vectors: SparseVectors, what: str) -> None:
+class LexicalSearch:
+    """lexical_top_k of a corpus that comes in parts: rows are numbered through."""
+
+    def __init__(self, queries: SparseVectors, k: int, *, rows_at_once: int = _ROWS_AT_ONCE) -> None:
+        """Raises ValueError as lexical_top_k does."""
+        if k < 1:
+            raise ValueError(f"k = {k}: a search for the best rows needs k of at least 1.")
+        _check(queries, "query")
+        self._queries, self._rows_at_once, self._rows = queries, rows_at_once, 0
+        self._scores = np.full((len(queries), k), -np.inf, np.float32)
+        self._found = np.full((len(queries), k), -1, np.int64)
+
+    def add(self, corpus: SparseVectors) -> None:
+        """Search the next rows of the corpus. Raises ValueError for a weight that is negative or not finite."""
+        _check(corpus, "corpus", self._rows)
+        tokens = 1 + max(int(side.token_ids.max(initial=-1)) for side in (self._queries, corpus))
+        with ThreadPoolExecutor(available_cores(), "lexical") as threads:
+            for first in range(0, len(corpus), self._rows_at_once):
+                count = min(self._rows_at_once, len(corpus) - first)
+                low, high = corpus.offsets[first], corpus.offsets[first + count]
+                offsets = corpus.offsets[first : first + count + 1] - low
+                inverted = _invert(offsets, corpus.token_ids[low:high], corpus.weights[low:high], tokens)
+                in_threads(threads, len(self._queries), partial(self._offer, inverted, count, self._rows + first))
+        self._rows += len(corpus)
+
+    def _offer(self, inverted: Any, count: int, first_row: int, part: slice) -> None:
+        offsets = self._queries.offsets[part.start : part.stop + 1]
+        queries = (offsets, self._queries.token_ids, self._queries.weights)
+        offer_sums(*queries, *inverted, count, first_row, self._scores[part], self._found[part])
+
+    def found(self) -> Found:
+        """The best rows of all that was added; nothing can be added then."""
+        with ThreadPoolExecutor(available_cores(), "lexical") as threads:
+            in_threads(threads, len(self._queries), lambda part: sort_heaps(self._scores[part], self._found[part]))
+        return Found(self._scores, self._found)
+
+
+def _check(vectors: SparseVectors, what: str, first_row: int = 0) -> None:
     bad = np.flatnonzero(~(np.isfinite(vectors.weights) & (vectors.weights >= 0)))
     if len(bad):
-        row = int(np.searchsorted(vectors.offsets, bad[0], side="right")) - 1
+        row = first_row + int(np.searchsorted(vectors.offsets, bad[0], side="right")) - 1
         raise ValueError(
             f"The lexical vector of {what} row {row} has a weight of {vectors.weights[bad[0]]}: weights are 0 or more and "
             f"finite. Encode the text again in fp32."

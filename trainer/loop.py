@@ -116,23 +116,24 @@ def _train(
     result = run.to_the_end(on_progress, hook)
     with ranks.rank_zero_first("Writing the model"):
         if ranks.leads:
-            lineage = _lineage(data, settings, ranks, output)
+            lineage = _lineage(data, plan, settings, ranks, output)
             export_model(objective.as_backbone(), result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
     return result
 
 
-def _lineage(data: TrainingData, settings: TrainSettings, ranks: Ranks, output: Path) -> str:
+def _lineage(data: TrainingData, plan: BatchPlan, settings: TrainSettings, ranks: Ranks, output: Path) -> str:
     """The part of the model card that says what was trained on, how, and what came of it."""
     codes, names = data.labels["dataset"]
-    counts = np.bincount(codes, minlength=len(names)).tolist()
-    rows = "\n".join(f"- {name}: {count:,} pairs" for name, count in zip(names, counts, strict=True))
+    taking_part = codes if plan.columns.chosen is None else codes[plan.columns.chosen]
+    counts = np.bincount(taking_part, minlength=len(names)).tolist()
+    rows = "\n".join(f"- {name}: {count:,} pairs" for name, count in zip(names, counts, strict=True) if count)
     processes = f" by {ranks.count} processes" if ranks.count > 1 else ""
     chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude={"model", "guide_model", "data_cache"})
     last = [json.loads(line) for line in metrics_lines(output / "metrics.jsonl")[-1:]]
     reached = f"The loss of step {last[0]['step']:,} was {last[0]['loss']:.4f}." if last else ""
     return (
         f"Fine-tuned by pairmill from `{Path(settings.model).name}` for {settings.steps:,} steps of up to "
-        f"{settings.batch_size:,} pairs{processes} on {len(data):,} pairs. {reached}\n\n## Data\n\n{rows}\n\n"
+        f"{settings.batch_size:,} pairs{processes} on {len(plan.columns):,} pairs. {reached}\n\n## Data\n\n{rows}\n\n"
         f"Fingerprint of the packed data: `{data.fingerprint}`.\n\n## Command\n\n"
         f"`pairmill train --data FOLDER --output FOLDER` with the settings that are not the defaults:\n\n"
         f"```json\n{json.dumps(chosen, sort_keys=True)}\n```"

@@ -165,22 +165,60 @@ def _losses(scores: "_Scores", masks: LossMasks, settings: LossSettings) -> "tor
     """[b] the loss of each query, from the query to the passages."""
     if settings.distillation == "none" or masks.teacher is None:
         return scores.cross_entropy() if masks.in_batch else scores.own_cross_entropy()
-    teacher = _teacher(masks.teacher, scores, settings)
+    teacher = teacher_shares(masks.teacher, scores.own_empty, settings.teacher_temperature, scores.own.dtype)
     if settings.distillation == "kl_div":
         contrastive = scores.cross_entropy() if masks.in_batch else scores.own_cross_entropy()
-        return contrastive + scores.distance_from(teacher)
-    return scores.one_after_the_other(teacher, in_batch=masks.in_batch)
+        return contrastive + distance_from(teacher, scores.student)
+    others = scores.others() if masks.in_batch else scores.own.new_full((len(scores.own),), _NOTHING)
+    return one_after_the_other(teacher, scores.own, scores.student, others)
 
 
-def _teacher(raw: "torch.Tensor", scores: "_Scores", settings: LossSettings) -> "torch.Tensor":
-    """[b, 1 + n] the teacher's distribution over own slots that have a score; all zero where the positive has none."""
+def teacher_shares(
+    raw: "torch.Tensor", own_empty: "torch.Tensor", temperature: float, dtype: "torch.dtype"
+) -> "torch.Tensor":
+    """[b, 1 + n] a teacher's distribution over own slots that have a score; all zero where the positive has none.
+
+    `raw` [b, 1 + n] are its scores, NaN where not known; `own_empty` bool, the slots without a passage.
+    """
     import torch
 
-    known = torch.isfinite(raw) & ~scores.own_empty
-    known &= known[:, :1]
-    logits = raw.to(scores.own.dtype).nan_to_num(0.0) / settings.teacher_temperature
+    known = torch.isfinite(raw) & ~own_empty
+    known = known & known[:, :1]
+    logits = raw.to(dtype).nan_to_num(0.0) / temperature
     weights = torch.softmax(logits.masked_fill(~known, _NOTHING), dim=1)
     return weights.masked_fill(~known[:, :1], 0.0)
+
+
+def distance_from(teacher: "torch.Tensor", student: "torch.Tensor") -> "torch.Tensor":
+    """[b] -sum over columns of teacher * log(softmax of student): FlagEmbedding's kl_div, which leaves the entropy of the
+    teacher out: the gradient is that of the Kullback-Leibler divergence. Both [b, c]; student -inf where none."""
+    import torch
+
+    logarithms = torch.log_softmax(student, dim=1)
+    return -(teacher * logarithms.masked_fill(teacher == 0, 0.0)).sum(dim=1)
+
+
+def one_after_the_other(
+    teacher: "torch.Tensor", own: "torch.Tensor", student: "torch.Tensor", others: "torch.Tensor"
+) -> "torch.Tensor":
+    """[b] the sum over own columns k of teacher_k * -log(share of column k among all columns but own ones before k).
+
+    FlagEmbedding's m3_kd_loss. A row without a teacher has the plain loss. Logits: `own` [b, 1 + n], -inf for no
+    negatives, `student` the same, -inf for empty slots only, `others` [b] log-sum-exp of all other columns.
+    """
+    import torch
+
+    unknown = (teacher == 0).all(dim=1)
+    weights = teacher.clone()
+    weights[unknown, 0] = 1.0
+    losses = torch.zeros_like(others)
+    for place in range(own.shape[1]):
+        # The column itself counts even where the masks leave it out as a negative: the teacher has a score for it.
+        later = torch.cat([student[:, place, None], own[:, place + 1 :], others[:, None]], dim=1)
+        target = student[:, place].masked_fill(weights[:, place] == 0, 0.0)
+        total = torch.logsumexp(later.masked_fill((weights[:, place] == 0)[:, None], 0.0), dim=1)
+        losses = losses + weights[:, place] * (total - target)
+    return losses
 
 
 class _Scores:
@@ -266,34 +304,6 @@ class _Scores:
         import torch
 
         return torch.logsumexp(self.own, dim=1) - self.own[:, 0]
-
-    def distance_from(self, teacher: "torch.Tensor") -> "torch.Tensor":
-        """[b] -sum over own columns of teacher * log(student): FlagEmbedding's kl_div, which leaves the entropy of the
-        teacher out: the gradient is that of the Kullback-Leibler divergence."""
-        import torch
-
-        logarithms = torch.log_softmax(self.student, dim=1)
-        return -(teacher * logarithms.masked_fill(teacher == 0, 0.0)).sum(dim=1)
-
-    def one_after_the_other(self, teacher: "torch.Tensor", *, in_batch: bool) -> "torch.Tensor":
-        """[b] the sum over own columns k of teacher_k * -log(share of column k among all columns but own ones before k).
-
-        FlagEmbedding's m3_kd_loss. A row without a teacher has the plain loss.
-        """
-        import torch
-
-        others = self.others() if in_batch else torch.full_like(self.own[:, 0], _NOTHING)
-        unknown = (teacher == 0).all(dim=1)
-        weights = teacher.clone()
-        weights[unknown, 0] = 1.0
-        losses = torch.zeros_like(others)
-        for place in range(self.own.shape[1]):
-            # The column itself counts even where the masks leave it out as a negative: the teacher has a score for it.
-            later = torch.cat([self.student[:, place, None], self.own[:, place + 1 :], others[:, None]], dim=1)
-            target = self.student[:, place].masked_fill(weights[:, place] == 0, 0.0)
-            total = torch.logsumexp(later.masked_fill((weights[:, place] == 0)[:, None], 0.0), dim=1)
-            losses = losses + weights[:, place] * (total - target)
-        return losses
 
 
 def _at_least_float32(tensor: "torch.Tensor") -> "torch.Tensor":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 Output = Literal["dense", "lexical", "multi_vector"]
-_FILES: Final[dict[Output, str]] = {"lexical": "sparse_linear", "multi_vector": "colbert_linear"}
+FILE_OF_HEAD: Final[dict[Output, str]] = {"lexical": "sparse_linear", "multi_vector": "colbert_linear"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Head:
 
 def available_outputs(folder: Path) -> frozenset[Output]:
     """What a model in this folder gives: always "dense", and the others where there is a file of their weights."""
-    return frozenset({"dense", *(output for output in _FILES if _head_file(folder, output) is not None)})
+    return frozenset({"dense", *(output for output in FILE_OF_HEAD if _head_file(folder, output) is not None)})
 
 
 def read_head(folder: Path, output: Output, hidden_size: int) -> Head:
@@ -50,7 +50,7 @@ def read_head(folder: Path, output: Output, hidden_size: int) -> Head:
     file = _head_file(folder, output)
     if file is None:
         raise ModelFolderError(
-            f"{folder} gives no {output} vectors: it holds neither {_FILES[output]}.safetensors nor {_FILES[output]}.pt. "
+            f"{folder} gives no {output} vectors: it holds neither {FILE_OF_HEAD[output]}.safetensors nor {FILE_OF_HEAD[output]}.pt. "
             f"Choose an M3 model such as BAAI/bge-m3, or leave {output} out."
         )
     tensors = _read_tensors(file)
@@ -100,7 +100,11 @@ def token_vectors(head: Head, hidden: "torch.Tensor", lengths: npt.NDArray[np.in
 
 
 def _head_file(folder: Path, output: Output) -> Path | None:
-    files = (folder / f"{_FILES[output]}{ending}" for ending in (".safetensors", ".pt")) if output in _FILES else ()
+    files = (
+        (folder / f"{FILE_OF_HEAD[output]}{ending}" for ending in (".safetensors", ".pt"))
+        if output in FILE_OF_HEAD
+        else ()
+    )
     return next((file for file in files if file.is_file()), None)
 
 

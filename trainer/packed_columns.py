@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ LABELS: Final = ("dataset", "kind", "query_lang")
 _FORMAT: Final = 1  # of the decoded files: another number is another folder
 _ROWS_PER_READ: Final = 16_384
 _HEADER_BYTES: Final = 128
+_ASKED_FOR: Final = {"texts": " with pack.texts in its recipe"}  # a part that pack writes only then
 _FACTS: Final = "facts.json"
 _OWN_FOLDER: Final = re.compile(r"[0-9a-f]{32}-\d+(\.partial)?")  # what decoding makes in a cache, and may remove
 _ID_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)  # odd; 2^64 over the golden ratio
@@ -77,21 +78,56 @@ def open_columns(folder: Path, cache: Path | None = None) -> PackedColumns:
     Raises TrainingDataError where a shard is missing, changed since pack wrote it, not listed, of another schema or
     holds rows that cannot be trained on; where there are no pairs; and where the cache cannot be written to.
     """
-    pair_files, passage_files = _shards(folder, "pairs"), _shards(folder, "passages")
-    cache = folder / DECODED if cache is None else cache / _name_in_cache(folder)
+    cache = folder / DECODED if cache is None else cache / name_in_cache(folder)
+    return PackedColumns(*decode_once(folder, ("pairs", "passages"), cache, _decode))
+
+
+def decode_once(
+    folder: Path, parts: Sequence[str], cache: Path, decode: Callable[[dict[str, list[Path]], Path], dict[str, Any]]
+) -> tuple[Path, str, dict[str, Any], dict[str, Any]]:
+    """What `decode` made of the shards of some parts of a pack folder: the folder of .npy files in `cache`, the shards'
+    fingerprint, the manifest's details, and the facts that `decode` gave.
+
+    `decode` is called with the shards of each part and the folder to write into, once for shards of one fingerprint.
+    Raises TrainingDataError as open_columns does.
+    """
+    shards = {part: _shards(folder, part) for part in parts}
     with _locked(cache):
-        fingerprint, details = _checked_files(folder, [*pair_files, *passage_files], cache / "checked.json")
+        files = [file for of_part in shards.values() for file in of_part]
+        fingerprint, details = _checked_files(folder, files, parts, cache / "checked.json")
         decoded = cache / f"{fingerprint[:32]}-{_FORMAT}"
         facts = _facts(decoded)
         if facts is None:
-            facts = _decode(pair_files, passage_files, decoded)
+            facts = _whole_or_not(decode, shards, decoded)
             for other in cache.iterdir():
                 if _OWN_FOLDER.fullmatch(other.name) and other != decoded:
                     shutil.rmtree(other, ignore_errors=True)
-    return PackedColumns(decoded, fingerprint, details, facts)
+    return decoded, fingerprint, details, facts
 
 
-def _name_in_cache(folder: Path) -> str:
+def _whole_or_not(
+    decode: Callable[[dict[str, list[Path]], Path], dict[str, Any]], shards: dict[str, list[Path]], folder: Path
+) -> dict[str, Any]:
+    """Decode into `folder`, which appears with all columns or not at all; returns the facts."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        for old in (partial, folder):  # of a process that was killed; not whole
+            if old.exists():
+                shutil.rmtree(old)
+        partial.mkdir(parents=True)
+        facts = decode(shards, partial)
+        facts = facts | {"bytes": _sizes(partial)}
+        (partial / _FACTS).write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
+        partial.replace(folder)
+        return facts
+    except OSError as error:
+        raise _no_room(partial.parent, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def name_in_cache(folder: Path) -> str:
+    """The name of a pack folder's own folder in a cache that several share."""
     path = folder.resolve()
     return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
@@ -129,18 +165,20 @@ def _shards(folder: Path, part: str) -> list[Path]:
     files = sorted((folder / part).glob("*.parquet"))
     if not files:
         raise TrainingDataError(
-            f"{folder / part} holds no *.parquet files. --data names the output folder of the pack job, with pairs/ "
-            f"and passages/ in it: run pack first, or correct the path."
+            f"{folder / part} holds no *.parquet files. --data names the output folder of the pack job, with {part}/ "
+            f"in it: run pack first{_ASKED_FOR.get(part, '')}, or correct the path."
         )
     return files
 
 
-def _checked_files(folder: Path, files: list[Path], seen_file: Path) -> tuple[str, dict[str, Any]]:
+def _checked_files(
+    folder: Path, files: list[Path], parts: Sequence[str], seen_file: Path
+) -> tuple[str, dict[str, Any]]:
     """The fingerprint of the shards and the manifest's details; raises where they are not what pack wrote."""
     found = {file.relative_to(folder).as_posix(): file for file in files}
     manifest = _manifest(folder)
     listed = {entry["path"]: entry for entry in manifest.get("files", []) if entry["path"].endswith(".parquet")}
-    listed = {path: entry for path, entry in listed.items() if path.startswith(("pairs/", "passages/"))}
+    listed = {path: entry for path, entry in listed.items() if path.partition("/")[0] in parts}
     if manifest:
         for name, paths in (
             ("is missing", listed.keys() - found.keys()),
@@ -208,27 +246,14 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _decode(pair_files: list[Path], passage_files: list[Path], folder: Path) -> dict[str, Any]:
-    """Write the columns to `folder`, which appears with all of them or not at all; returns the facts."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    try:
-        for old in (partial, folder):  # of a process that was killed; not whole
-            if old.exists():
-                shutil.rmtree(old)
-        partial.mkdir(parents=True)
-        passages = _decode_passages(passage_files, partial)
-        pairs = _decode_pairs(pair_files, partial, passages["passages"])
-        _write_known_positives(partial)
-        longest = max(pairs.pop("longest_text"), passages.pop("longest_text"))
-        largest = max(pairs.pop("largest_token_id"), passages.pop("largest_token_id"))
-        facts = pairs | passages | {"longest_text": longest, "largest_token_id": largest, "bytes": _sizes(partial)}
-        (partial / _FACTS).write_text(json.dumps(facts, ensure_ascii=False), "utf-8")
-        partial.replace(folder)
-        return facts
-    except OSError as error:
-        raise _no_room(partial.parent, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _decode(shards: dict[str, list[Path]], folder: Path) -> dict[str, Any]:
+    """Write the columns to `folder`; returns the facts."""
+    passages = _decode_passages(shards["passages"], folder)
+    pairs = _decode_pairs(shards["pairs"], folder, passages["passages"])
+    _write_known_positives(folder)
+    longest = max(pairs.pop("longest_text"), passages.pop("longest_text"))
+    largest = max(pairs.pop("largest_token_id"), passages.pop("largest_token_id"))
+    return pairs | passages | {"longest_text": longest, "largest_token_id": largest}
 
 
 def _no_room(cache: Path, error: OSError) -> TrainingDataError:
@@ -240,8 +265,8 @@ def _no_room(cache: Path, error: OSError) -> TrainingDataError:
 
 def _decode_passages(files: list[Path], folder: Path) -> dict[str, Any]:
     facts = {"passages": 0, "longest_text": 0, "largest_token_id": 0}
-    with _Writers(folder) as write:
-        for file, batch in _batches(files, PACKED_PASSAGE, ["token_ids", "length", "cluster_id"]):
+    with ColumnWriters(folder) as write:
+        for file, batch in shard_batches(files, PACKED_PASSAGE, ["token_ids", "length", "cluster_id"]):
             _texts(file, batch, "token_ids", "length", facts)
             write.lists("passage_tokens", batch["token_ids"], np.int32)
             write.flat("passage_cluster", cluster_codes(batch["cluster_id"]))
@@ -252,8 +277,8 @@ def _decode_passages(files: list[Path], folder: Path) -> dict[str, Any]:
 def _decode_pairs(files: list[Path], folder: Path, passages: int) -> dict[str, Any]:
     facts = {"pairs": 0, "longest_text": 0, "largest_token_id": 0}
     codes: dict[str, dict[str, int]] = {name: {} for name in LABELS}
-    with _Writers(folder) as write:
-        for file, batch in _batches(files, PACKED_PAIR, PACKED_PAIR.names):
+    with ColumnWriters(folder) as write:
+        for file, batch in shard_batches(files, PACKED_PAIR, PACKED_PAIR.names):
             _texts(file, batch, "query_token_ids", "query_length", facts)
             for name in ("positive", "negatives", "known_positives"):
                 _check_passage_rows(file, name, batch[name], passages)
@@ -338,7 +363,9 @@ def _write_known_positives(folder: Path) -> None:
     np.save(folder / "known_queries.npy", clusters[counts > 1])
 
 
-def _batches(files: list[Path], schema: pa.Schema, names: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
+def shard_batches(files: list[Path], schema: pa.Schema, names: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """The columns `names` of shards of a schema, batch by batch, with the file. Raises TrainingDataError where a file is
+    not of that schema, or holds nulls that it does not allow."""
     for path in files:
         try:
             file = pq.ParquetFile(path)
@@ -397,7 +424,7 @@ def _check_scores(file: Path, batch: pa.RecordBatch, first_row: int) -> None:
         )
 
 
-class _Writers:
+class ColumnWriters:
     """The columns of a folder, each appended to as rows come."""
 
     def __init__(self, folder: Path) -> None:
@@ -406,7 +433,7 @@ class _Writers:
         self._ends: dict[str, int] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> "_Writers":
+    def __enter__(self) -> "ColumnWriters":
         return self
 
     def __exit__(self, *error: Any) -> None:

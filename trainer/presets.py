@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from trainer.batch_plan import TABLE_9_SHARES, TABLE_9_UNSUPERVISED_SHARES
+from trainer.m3_settings import ALL_OUTPUTS
 
 ENGLISH_INSTRUCTION: Final = "Represent this sentence for searching relevant passages: "  # FE README; for queries only
 
@@ -64,6 +65,19 @@ _M3_STAGE_2: Final[dict[str, Any]] = {
     "segment_shuffle": 0.002,  # M3 appendix A.1 prints 0.2 %; FE's scripts say --shuffle_ratio 0.002
 }
 
+# Fine-tuning of M3 on labelled pairs (M3 section 3.3 and appendix B.1).
+_M3_STAGE_3: Final[dict[str, Any]] = {
+    "batch_size": 1152,  # M3 Table 9: up to 500 tokens, over 24 GPUs
+    "length_shares": TABLE_9_SHARES,
+    "negatives": 7,  # M3 appendix B.1
+    "require_negatives": True,
+    "temperature": 0.02,
+    "learning_rate": 1e-5,  # FE examples/finetune/embedder/README.md for M3; not in the paper
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.01,
+}
+_M3_STAGE_3_PACKING: Final = {"max_query_length": 512, "max_passage_length": 8192, "negatives": 7}
+
 
 def _bge(size: str, stage: int) -> Preset:
     """The sizes share all numbers: none is published for one alone."""
@@ -89,17 +103,18 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "m3-fine-tune-dense": Preset(
         "M3 fine-tuning, dense part only: 7 hard negatives, batches by length",
+        _M3_STAGE_3,
+        _M3_STAGE_3_PACKING,
+        epochs=2,  # FE's example for M3; not in the paper
+    ),
+    "m3-fine-tune": Preset(
+        "M3 fine-tuning: dense, lexical and multi-vector, self-knowledge distillation after a warm-up",
         {
-            "batch_size": 1152,  # M3 Table 9: up to 500 tokens, over 24 GPUs
-            "length_shares": TABLE_9_SHARES,
-            "negatives": 7,  # M3 appendix B.1
-            "require_negatives": True,
-            "temperature": 0.02,
-            "learning_rate": 1e-5,  # FE examples/finetune/embedder/README.md for M3; not in the paper
-            "warmup_ratio": 0.1,
-            "weight_decay": 0.01,
+            **_M3_STAGE_3,
+            "outputs": ALL_OUTPUTS,  # M3 section 3.2; weights of scores and losses are the defaults
+            "self_distillation_from": 6_000,  # M3 appendix B.1: about 6,000 steps of warm-up of the three outputs
         },
-        {"max_query_length": 512, "max_passage_length": 8192, "negatives": 7},
+        _M3_STAGE_3_PACKING,
         epochs=2,  # FE's example for M3; not in the paper
     ),
 }

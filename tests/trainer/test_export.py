@@ -9,10 +9,12 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedTokenizerFast
 
 from trainer.backbone import Backbone, load_backbone, pool
 from trainer.export import export_model
+from trainer.m3_heads import read_head
+from trainer.m3_model import training_heads
 
 TEXTS = ["red sea", "blue", "sky sky red green " * 8, "unknown words here"]
 PROMPTS = {"query": "find red ", "passage": ""}
@@ -98,3 +100,29 @@ def test_the_folder_holds_no_pickle_and_the_card_holds_the_lineage(plain_model, 
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl", ".py"))]
     assert "Trained on 12 pairs of `wiki`." in (folder / "README.md").read_text()
     assert json.loads((folder / "config_sentence_transformers.json").read_text())["similarity_fn_name"] == "cosine"
+
+
+def test_the_export_names_its_tokenizer_as_all_versions_of_transformers_know_it(plain_model, tmp_path):
+    # transformers 5 calls a tokenizer without a class of its own TokenizersBackend, which version 4 refuses.
+    tokenizer = load_backbone(str(plain_model)).tokenizer.backend_tokenizer
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
+    backbone = replace(load_backbone(str(plain_model)), tokenizer=plain)
+    folder = export_model(backbone, tmp_path / "model", "A test.")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert not {"backend", "is_local", "local_files_only"} & config.keys()
+    assert load_backbone(str(folder)).tokenizer("red sea").input_ids == plain("red sea").input_ids
+
+
+@pytest.mark.parametrize("token_dimension", [8, 32])
+def test_heads_are_plain_tensors_that_our_encoder_reads_and_the_card_names(plain_model, tmp_path, token_dimension):
+    backbone = load_backbone(str(plain_model))
+    heads = training_heads(plain_model, ("lexical", "multi_vector"), 32, token_dimension, 1)
+    folder = export_model(replace(backbone, heads=heads), tmp_path / "model", "A test.")
+    for output, name in (("lexical", "sparse_linear"), ("multi_vector", "colbert_linear")):
+        tensors = torch.load(folder / f"{name}.pt", weights_only=True)
+        assert torch.equal(tensors["weight"], heads[output].weight)
+        assert torch.equal(read_head(folder, output, 32).bias, heads[output].bias)
+    card = (folder / "README.md").read_text()
+    assert ("colbert_dim=8" in card) == (token_dimension == 8)
+    assert load_backbone(str(folder)).hidden_size == 32

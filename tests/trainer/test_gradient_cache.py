@@ -1,5 +1,7 @@
 """Gradient caching: whatever the chunks, the gradients of the whole batch; dropout the same in both passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -165,3 +167,81 @@ def test_chunks_are_cut_where_they_pad_least():
 def test_joined_lists_are_those_of_both():
     both = joined(Ragged.of([[1, 2], []]), Ragged.of([[3], [4, 5]]))
     assert both.lists() == [[1, 2], [], [3], [4, 5]]
+
+
+ALL = ("dense", "lexical", "multi_vector")
+
+
+def with_heads(dtype=torch.float64, dropout=0.0):
+    plain = encoder(dtype, dropout)
+    torch.manual_seed(4)
+    heads = {"lexical": torch.nn.Linear(16, 1).to(dtype), "multi_vector": torch.nn.Linear(16, 6).to(dtype)}
+    return replace(plain, outputs=ALL, heads=heads)
+
+
+def weights_of(text_encoder):
+    modules = [text_encoder.model, *text_encoder.heads.values()]
+    return [weight for module in modules for weight in module.parameters()]
+
+
+def step_of_outputs(text_encoder, texts, dtype=torch.float64, **chunks):
+    """Outputs, and the gradients of the weights where those of the outputs are drawn at random."""
+    for weight in weights_of(text_encoder):
+        weight.grad = None
+    cache = CachedEmbeddings(text_encoder, texts, (1, 2), **chunks)
+    random = torch.Generator().manual_seed(5)
+    drawn = {output: torch.randn(cache.outputs[output].shape, generator=random, dtype=dtype) for output in ALL}
+    cache.backward(drawn)
+    return cache.outputs, drawn, [weight.grad for weight in weights_of(text_encoder) if weight.grad is not None]
+
+
+@pytest.mark.parametrize("tokens_at_once", [0, 70, 10_000])
+@pytest.mark.parametrize("tokens_per_forward", [1, 37, 10_000])
+def test_outputs_of_tokens_and_their_gradients_are_those_of_each_text_alone(tokens_per_forward, tokens_at_once):
+    several, texts = with_heads(), some_texts(9)
+    outputs, drawn, found = step_of_outputs(
+        several, texts, tokens_per_forward=tokens_per_forward, tokens_at_once=tokens_at_once
+    )
+    for weight in weights_of(several):
+        weight.grad = None
+    tokens, vectors = texts.offsets, texts.offsets - np.arange(len(texts) + 1)
+    for number, text in enumerate(texts.lists()):
+        hidden = several.model(input_ids=torch.tensor([text])).last_hidden_state[0]
+        lexical = torch.relu(hidden @ several.heads["lexical"].weight[0] + several.heads["lexical"].bias)
+        projected = hidden[1:] @ several.heads["multi_vector"].weight.T + several.heads["multi_vector"].bias
+        alone = {
+            "dense": (hidden.mean(0) / hidden.mean(0).norm())[None],
+            "lexical": lexical,
+            "multi_vector": projected / projected.norm(dim=1, keepdim=True),
+        }
+        rows = {
+            "dense": slice(number, number + 1),
+            "lexical": slice(*tokens[number : number + 2]),
+            "multi_vector": slice(*vectors[number : number + 2]),
+        }
+        for output in ALL:
+            torch.testing.assert_close(outputs[output][rows[output]], alone[output].detach(), rtol=1e-12, atol=1e-12)
+        sum((alone[output] * drawn[output][rows[output]]).sum() for output in ALL).backward()
+    expected = [weight.grad for weight in weights_of(several) if weight.grad is not None]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_dropout_is_the_same_in_both_passes_for_all_outputs():
+    several, texts = with_heads(torch.float32, dropout=0.3), some_texts(21)
+    once, twice = (
+        step_of_outputs(several, texts, torch.float32, tokens_per_forward=64, tokens_at_once=size)
+        for size in (10_000, 0)
+    )
+    assert all(torch.equal(once[0][output], twice[0][output]) for output in ALL)
+    assert all(torch.equal(a, b) for a, b in zip(once[2], twice[2], strict=True))
+
+
+def test_in_bf16_outputs_are_float32_and_embedding_twice_changes_no_bit():
+    several, texts = with_heads(torch.float32), some_texts(21)
+    rough = replace(several, dtype=torch.bfloat16)
+    once, twice = (
+        step_of_outputs(rough, texts, torch.float32, tokens_per_forward=64, tokens_at_once=size) for size in (10_000, 0)
+    )
+    assert {each.dtype for each in once[0].values()} == {torch.float32}
+    assert all(torch.equal(a, b) for a, b in zip(once[2], twice[2], strict=True))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.lexical_search import lexical_top_k
+from trainer.lexical_search import LexicalSearch, lexical_top_k
 from trainer.sparse_vectors import SparseVectors
 
 
@@ -72,3 +72,17 @@ def test_a_weight_that_cannot_be_is_named(bad):
 def test_k_is_at_least_one():
     with pytest.raises(ValueError, match="k = 0"):
         lexical_top_k(sparse([{}]), sparse([{}]), 0)
+
+
+def test_a_corpus_that_comes_in_parts_is_ranked_as_a_whole_one_and_its_rows_are_numbered_through():
+    rows = [dict.fromkeys(range(row % 4), 1.0) for row in range(9)]
+    queries = sparse([{0: 1.0, 1: 2.0}, {2: 1.0, 9: 1.0}])
+    search = LexicalSearch(queries, 6, rows_at_once=2)
+    for part in (rows[:3], [], rows[3:8], rows[8:]):
+        search.add(sparse(part))
+    whole = lexical_top_k(queries, sparse(rows), 6)
+    assert pairs(search.found()) == pairs(whole)
+    again = LexicalSearch(queries, 1)
+    again.add(sparse(rows))
+    with pytest.raises(ValueError, match=r"corpus row 10 has a weight of -1\.0"):
+        again.add(sparse([{}, {3: -1.0}]))

@@ -23,10 +23,20 @@ def test_m3_batches_are_those_of_table_9():
     sizes = {
         "m3-stage-2": (67_200, 54_720, 37_248, 27_648, 21_504, 17_280, 15_072, 12_288, 9_984),
         "m3-fine-tune-dense": (1_152, 768, 480, 432, 336, 336, 288, 240, 192),
+        "m3-fine-tune": (1_152, 768, 480, 432, 336, 336, 288, 240, 192),
     }
     for name, expected in sizes.items():
         settings = TrainSettings.model_validate({"model": "somewhere", "steps": 1, **PRESETS[name].train})
         assert tuple(batch_size_of(settings, group, 1) for group in range(9)) == expected
+
+
+def test_m3_fine_tuning_has_the_weights_of_the_paper():
+    from trainer.loop import TrainSettings
+
+    chosen = TrainSettings.model_validate({"model": "somewhere", "steps": 1, **PRESETS["m3-fine-tune"].train})
+    assert [chosen.score_weight(output) for output in chosen.outputs] == [1.0, 0.3, 1.0]  # w of equation 3
+    assert [chosen.loss_weight(output) for output in chosen.outputs] == [1.0, 0.1, 1.0]  # lambda of equation 4
+    assert chosen.self_distillation_from == 6_000
 
 
 def test_an_unknown_preset_names_the_nearest():
