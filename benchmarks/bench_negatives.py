@@ -5,9 +5,10 @@
 
 DATA is a folder in BEIR's layout with a training and a development part: corpus.jsonl.gz {_id, title, text},
 queries.{train,dev}.jsonl.gz {_id, text, lang}, qrels.{train,dev}.tsv. Every variant is a run of one recipe (`pairmill
-run`) that differs in `mine.select` and `train.negatives` alone: the same pairs, batches, steps and seeds. Passages are
-encoded once for all (embeddings.folder). Development queries search their own positives and --corpus random passages.
-A run that is up to date is not repeated, so the command goes on where it was stopped.
+ablate`) that differs in `mine.select` and `train.negatives` alone: the same pairs, batches, steps and seeds. Passages are
+encoded once for all, pairs are packed once a variant. Development queries search their own positives and --corpus random
+passages. A run that is up to date is not repeated, so the command goes on where it was stopped. The table is in
+WORK/runs/ablation.md, too.
 """
 
 import argparse
@@ -16,28 +17,25 @@ import json
 import random
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import yaml
 
 NEGATIVES = 7  # mined a query; one of them is drawn at each step (C-Pack)
 VARIANTS: dict[str, dict[str, Any]] = {
-    "in_batch": {"negatives": 1},
+    "in_batch": {"mine.select.negatives": 1, "train.negatives": 0},
     # No candidate passes, so that all are drawn at random.
-    "random": {"negatives": NEGATIVES, "max_score": -1.0, "fill_with_random": True, "fewest": 0},
+    "random": {"mine.select.max_score": -1.0, "mine.select.fill_with_random": True, "mine.select.fewest": 0},
     # FlagEmbedding's scripts/hn_mine.py: uniform from ranks 10 to 210, no look at the positive's score.
     "hn_mine": {
-        "negatives": NEGATIVES,
-        "rank_window": [10, 210],
-        "max_share_of_positive": None,
-        "sampling": "uniform",
-        "fill_with_random": True,
+        "mine.select.rank_window": [10, 210],
+        "mine.select.max_share_of_positive": None,
+        "mine.select.sampling": "uniform",
+        "mine.select.fill_with_random": True,
     },
-    "pairmill": {"negatives": NEGATIVES},
+    "pairmill": {},
 }
 
 
@@ -61,21 +59,12 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.work.resolve()
     prepare(arguments, folder)
-    figures: dict[str, list[float]] = defaultdict(list)
-    for seed in arguments.seeds:
-        for variant in arguments.variants:
-            recipe = folder / f"{variant}-{seed}.yaml"
-            recipe.write_text(yaml.safe_dump(recipe_of(arguments, folder, variant, seed)), "utf-8")
-            run = folder / "runs" / recipe.stem
-            command = [sys.executable, "-m", "pipelines.command_line", "run", str(recipe), "--run-folder", str(run)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            metrics = json.loads((run / "evaluate" / "metrics.json").read_text())
-            for model in ("trained", "untrained"):
-                figures[variant if model == "trained" else model] += [
-                    row["ndcg@10"] for row in metrics if row["model"] == model and row["kind"] == "all"
-                ]
-            print(f"{variant}, seed {seed}: dev nDCG@10 {figures[variant][-1]:.4f}", flush=True)
-    show(figures)
+    recipe, vary = folder / "recipe.yaml", folder / "vary.yaml"
+    recipe.write_text(yaml.safe_dump(recipe_of(arguments, folder)), "utf-8")
+    variants = [{"name": name, "set": VARIANTS[name]} for name in arguments.variants]
+    vary.write_text(yaml.safe_dump({"seeds": arguments.seeds, "variants": variants}, sort_keys=False), "utf-8")
+    command = [sys.executable, "-m", "pipelines.command_line", "ablate", str(recipe), "--vary", str(vary)]
+    subprocess.run([*command, "--run-folder", str(folder / "runs")], check=True)
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> None:
@@ -129,17 +118,16 @@ def write_rows(file: Path, rows: Iterator[dict[str, Any]]) -> None:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def recipe_of(arguments: argparse.Namespace, folder: Path, variant: str, seed: int) -> dict[str, Any]:
+def recipe_of(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     lengths = {"max_query_length": 64, "max_passage_length": arguments.length}
     encoder = {"model": arguments.miner or arguments.model, **lengths}
     pairs = {"source": "jsonl", "paths": [str(folder / "pairs.jsonl")], "document_id": "document"}
     return {
-        "name": f"{variant}-{seed}",
+        "name": "negatives",
         "seed": 0,  # of the data; the trainer has its own
         "sources": [pairs],
         "dedup": {"near": None, "max_pairs_per_query": 100, "max_pairs_per_positive": 100},
-        "embeddings": {"folder": str(folder / "embeddings")},
-        "mine": {"encoder": encoder, "select": VARIANTS[variant]},
+        "mine": {"encoder": encoder, "select": {"negatives": NEGATIVES}},
         "pack": {"model": arguments.model, "packing": lengths, "export_flagembedding": False},
         "train": {
             "model": arguments.model,
@@ -148,24 +136,11 @@ def recipe_of(arguments: argparse.Namespace, folder: Path, variant: str, seed: i
             "length_shares": [1.0],
             "learning_rate": arguments.learning_rate,
             "temperature": arguments.temperature,
-            "negatives": 0 if variant == "in_batch" else 1,
-            "seed": seed,
+            "negatives": 1,
             "checkpoint_every": arguments.steps,
         },
-        "evaluate": {
-            "data": [str(folder / "dev")],
-            "bm25": False,
-            "untrained": variant == "in_batch" and seed == arguments.seeds[0],
-        },
+        "evaluate": {"data": [str(folder / "dev")], "bm25": False},
     }
-
-
-def show(figures: dict[str, list[float]]) -> None:
-    print("\n| negatives | dev nDCG@10, mean | standard deviation | seeds |\n| --- | ---: | ---: | --- |")
-    for variant, values in figures.items():
-        if values:
-            spread = f"{stdev(values):.4f}" if len(values) > 1 else ""
-            print(f"| {variant} | {mean(values):.4f} | {spread} | {', '.join(f'{value:.4f}' for value in values)} |")
 
 
 if __name__ == "__main__":

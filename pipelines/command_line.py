@@ -98,8 +98,11 @@ def run(
     mode: Mode = None,
     workers: Workers = None,
     log_json: LogJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check the recipe, list its jobs and stages of training, and run nothing")
+    ] = False,
 ) -> None:
-    """Bring a run up to date: extract, filter, decontaminate, dedup, score, mine, pack, train, evaluate, report.
+    """Bring a run up to date: extract, synthesize, filter, decontaminate, dedup, score, mine, pack, train, evaluate, report.
 
     Jobs that are up to date are skipped. After Ctrl-C, a crash or a kill the same command goes on from what is finished and
     ends with the same bytes. Options pairmill does not know go to Beam.
@@ -110,6 +113,9 @@ def run(
     overrides = _settings(set_ or []) | _runner_settings(runner, mode, workers, context.args)
     loaded = load_recipe(recipe, overrides)
     folder = RunFolder(run_folder or f"runs/{loaded.name}")
+    if dry_run:
+        _print_jobs(loaded)
+        return
     _run(loaded, folder, log_json)
     if not log_json:
         _print_end(folder, loaded.jobs())
@@ -196,6 +202,51 @@ def report(run_folder: RunFolderArgument) -> None:
         _say(write_report(recipe, folder))
 
 
+@app.command(rich_help_panel=RUN_PANEL)
+def ablate(
+    recipe: RecipeFile,
+    vary: Annotated[str, typer.Option("--vary", help="a YAML file of variants and seeds")],
+    run_folder: Annotated[
+        str | None, typer.Option("--run-folder", help="where all runs lie; default runs/NAME-ablation")
+    ] = None,
+    log_json: LogJson = False,
+) -> None:
+    """Run a recipe in several variants and seeds, and lay out what each variant is worth.
+
+    [bold]variants: [{name: all}, {name: without news, without_sources: [news]}, {name: no mining, without_jobs: [mine]},
+    {name: batch 64, set: {train.batch_size: 64}}][/] and [bold]seeds: [0, 1, 2][/] make twelve runs that share their embeddings
+    and every job whose settings and inputs are alike. The table has mean and deviation over the seeds, and the difference to
+    the first variant with a paired test. The same command goes on after a kill.
+    """
+    from pipelines.ablate_command import ablate as run_ablation
+
+    with _interruptible():
+        run_ablation(console, recipe, vary, run_folder, log_json=log_json)
+
+
+@app.command("evaluate-data", rich_help_panel=RUN_PANEL)
+def evaluate_data(
+    run_folder: RunFolderArgument,
+    output: Annotated[str | None, typer.Option("--output", help="write it as JSON to this file, too")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
+) -> None:
+    """Tell how good a run's pairs are before a model is trained: by source and language, the least relevant first.
+
+    Shares of filtered pairs, leaks and duplicates come from the finished jobs, relevance from job score; nothing is
+    measured again. [bold]pairmill judge --pairs RUN --estimate 200[/] adds the share of false negatives.
+    """
+    from pipelines import storage
+    from pipelines.evaluate_data import data_quality, quality_view
+
+    found = data_quality(_existing_run(run_folder))
+    if output:
+        storage.write_json(output, found.as_json())
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        console.print(quality_view(found), highlight=False)
+
+
 @app.command(rich_help_panel=LOOK_PANEL)
 def preview(
     source: Annotated[str, typer.Argument(help="a source; `pairmill sources` lists them")],
@@ -274,6 +325,75 @@ def extract(
     )
     _run(recipe, RunFolder(output), log_json, ["extract"])
     standalone.write_counts(RunFolder(output), "extract", report_file)
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def synthesize(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="documents: JSONL of id, title, text, language; files, folders, globs"),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", help="run folder: OUTPUT/synthesize holds questions and benchmark")
+    ],
+    server: Annotated[
+        str | None, typer.Option("--server", help="an OpenAI-compatible server, up to and with /v1")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="the LLM, as the server names it")] = None,
+    local_model: Annotated[
+        str | None, typer.Option(help="instead: a GGUF file that is served here, or package://PACKAGE/file.gguf")
+    ] = None,
+    key_variable: Annotated[
+        str | None, typer.Option(help="the environment variable that holds the key; default: no key")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="a preset (mldr, short_question, small_model ...) or a file")
+    ] = None,
+    source: Annotated[str, typer.Option(help="the source that reads the inputs, e.g. wikipedia")] = "documents",
+    source_set: Annotated[
+        list[str] | None,
+        typer.Option("--source-set", metavar="KEY=VALUE", help="a setting of the source, e.g. language=de"),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="model folder: the paragraph must be found by its question (round trip)")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the sample")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="tell calls, tokens, hours and money, and send nothing")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="a setting, e.g. sampling.counts.train=500, client.budget=20 or retry=1"
+        ),
+    ] = None,
+    report_file: ReportFile = None,
+    log_json: LogJson = False,
+) -> None:
+    """Have an LLM write questions about paragraphs of long documents: training pairs and a benchmark, as MLDR.
+
+    Each kept question is paired with its whole document. Answers are kept: after a kill, or an exhausted budget, the same
+    command goes on and pays for nothing twice. [bold]pairmill rejects OUTPUT[/] shows what was rejected, and why.
+    """
+    from pipelines import standalone
+    from pipelines.run_folder import RunFolder
+    from pipelines.synthesize_command import Inputs, show_end, synthesize_recipe, tell_costs
+
+    given = {"client.base_url": server, "client.model": model, "local_model.path": local_model, "prompt": prompt}
+    given |= {"round_trip.encoder.model": encoder}
+    chosen = {name: value for name, value in given.items() if value is not None} | _settings(set_ or [])
+    if local_model is None:
+        chosen.setdefault("client.key_variable", key_variable)
+    recipe = synthesize_recipe(Inputs(inputs, source, _settings(source_set or [])), _nested(chosen), seed)
+    folder = RunFolder(output)
+    _run(recipe, folder, log_json, ["extract"] if dry_run else ["extract", "synthesize", "report"])
+    if dry_run:
+        with _interruptible():
+            tell_costs(console, recipe, folder)
+        return
+    standalone.write_counts(folder, "synthesize", report_file)
+    if not log_json:
+        show_end(console, folder)
 
 
 @app.command("filter", rich_help_panel=JOB_PANEL)
@@ -865,16 +985,275 @@ def train(
 
 
 @app.command(rich_help_panel=JOB_PANEL)
-def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="model folders")],
-    data: Annotated[list[str], typer.Option("--data", help="BEIR-layout folders; may be repeated")],
-    output: Annotated[str, typer.Option("--output", help="metrics.json")],
-    bm25: Annotated[bool, typer.Option(help="evaluate BM25 beside the models")] = True,
+def encode(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="texts: files or globs; JSONL, Parquet, CSV, TSV (.gz ...)")
+    ],
+    model: Model,
+    output: Annotated[str, typer.Option("--output", help="a local folder: OUTPUT/blocks holds the files")],
+    outputs: Annotated[
+        str, typer.Option(help="what of the model: dense, lexical, multi_vector (M3), or several: dense,lexical")
+    ] = "dense",
+    role: Annotated[str, typer.Option(help="query or passage: each has its own prompt and length")] = "passage",
+    text_field: Annotated[str | None, typer.Option(help="default: by name (text, passage ...)")] = None,
+    title_field: Annotated[
+        str | None, typer.Option(help="put before the text; default: title, none of queries")
+    ] = None,
+    id_field: Annotated[str | None, typer.Option(help="default: by name (_id, id ...); '' for none")] = None,
+    mcls_every: Annotated[
+        int | None, typer.Option(min=1, help="a [CLS] before every so many tokens of long documents, 256 say (MCLS)")
+    ] = None,
+    max_bad_share: Annotated[
+        float, typer.Option(min=0, max=0.99, help="of the rows that may be left out; 0: none")
+    ] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="an encoder setting, e.g. max_passage_length=512"),
+    ] = None,
+    log_json: LogJson = False,
 ) -> None:
-    """Measure nDCG@10, MRR@10 and Recall@100 of encoders on retrieval data."""
-    from pipelines import standalone
+    """Write a model's outputs for texts: dense vectors, lexical weights, one vector a token.
 
-    standalone.evaluate(console, models, data, output, bm25=bm25)
+    Rows keep their order; each block of .npy and Parquet files tells ids and line numbers of its rows. After Ctrl-C or a kill
+    the same command goes on from finished blocks.
+    """
+    from pipelines.encode_files import encode_command, encoder_settings
+
+    with _interruptible():
+        encode_command(
+            console,
+            inputs,
+            output,
+            encoder_settings({"model": model, "mcls_every": mcls_every, **_settings(set_ or [])}),
+            role=role,
+            outputs=[name for name in outputs.replace(",", " ").split() if name],
+            text_field=text_field,
+            title_field=("" if role == "query" else "title") if title_field is None else title_field,
+            id_field=id_field,
+            max_bad_share=max_bad_share,
+            log_json=log_json,
+        )
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def pretrain(
+    model: Model,
+    output: Annotated[str, typer.Option("--output", help="folder for checkpoints, metrics and model/")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="a pack folder with texts/ (pack.texts in its recipe)")
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--texts", help="instead of --data: files of texts, JSONL with a field text, say; may be repeated"
+        ),
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="with --texts; default: by name (text, content ...)")] = None,
+    max_length: Annotated[int | None, typer.Option(min=8, help="with --texts: tokens of a row; 512, or what the model takes")] = None,
+    min_length: Annotated[int | None, typer.Option(min=1, help="with --texts: shorter rows are left out; 16")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="instead of --steps: how often through the texts")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="settings of a published run: bge or m3")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 100,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="remove checkpoints of other settings or data and start anew")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="write TensorBoard files to OUTPUT/tensorboard, too")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="a setting, e.g. decoder_mask=0.7 or new_encoder.layers=4"),
+    ] = None,
+) -> None:
+    """Pre-train an encoder on plain text with RetroMAE. The same command again resumes from the newest checkpoint.
+
+    On several GPUs: torchrun --nproc-per-node 8 --no-python pairmill pretrain ...
+    """
+    from pipelines import pretraining
+
+    packing = {name: value for name, value in (("max_length", max_length), ("min_length", min_length)) if value}
+    source = pretraining.TextSource(data, tuple(texts or ()), text_field, packing)
+    given = _nested({"model": model, "seed": seed, "checkpoint_every": checkpoint_every, **_settings(set_ or [])})
+    pretraining.pretrain(
+        console, source, output, preset, steps, epochs, given, restart=restart, tensorboard=tensorboard
+    )
+
+
+@app.command(rich_help_panel=JOB_PANEL)
+def evaluate(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]MODEL...", help="model folders, or package://PACKAGE/folder; the first is compared with"
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="a retrieval set (layout of BEIR, MIRACL, Mr. TyDi, MLDR, MKQA) or a task (STS, pair classification, "
+            "classification, clustering, reranking); may be repeated",
+        ),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", help="JSON; values by query and comparisons go beside it")] = (
+        "metrics.json"
+    ),
+    modes: Annotated[
+        str, typer.Option(help="dense, lexical, multi_vector, dense+lexical, all (M3), or several: dense,all")
+    ] = "dense",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="of retrieval; default: ndcg@10,mrr@10,recall@100,map@100, or answer_recall@20,@100"),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="MODE=W,W",
+            help="of a hybrid mode, e.g. all=1,0.3,1; default: the paper's for its benchmarks",
+        ),
+    ] = None,
+    tune_on: Annotated[
+        str | None,
+        typer.Option(
+            "--tune-on",
+            help="FOLDER or FOLDER:SPLIT, a retrieval set that each model's weights are searched on, e.g. beir/fiqa:dev",
+        ),
+    ] = None,
+    run_: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="[NAME=]FILE", help="a TREC run file of any system; may be repeated"),
+    ] = None,
+    bm25: Annotated[bool, typer.Option("--bm25/--no-bm25", help="BM25 over the same passages, too")] = True,
+    bm25_tokens: Annotated[
+        bool, typer.Option("--bm25-tokens", help="BM25 over the first model's tokens, too, as the M3 paper has it")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--no-compare", help="differences to the first system, and whether chance explains them"
+        ),
+    ] = True,
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-if-worse",
+            min=0,
+            help="exit code 3 where a later system is worse than the first by more, in any set's main metric",
+        ),
+    ] = None,
+    page: Annotated[
+        str | None, typer.Option("--page", help="an HTML page: the first two systems, and the queries that moved most")
+    ] = None,
+    page_queries: Annotated[
+        int,
+        typer.Option(min=1, help="with --page: queries shown of each set and language that gained most, and lost most"),
+    ] = 10,
+    save_runs: Annotated[
+        str | None, typer.Option("--save-runs", help="a folder for TREC run files of all rankings")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="of --data: beir, miracl, mrtydi, mldr, mkqa or task; default: told by the files")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="of --data; default: test, and dev of MIRACL")] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option("--languages", help="of sets with several, as their files name them: sw,yo; default: all"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N, or all: every GPU of the machine, a process each")
+    ] = "auto",
+    embeddings: Annotated[
+        str | None, typer.Option(help="a folder that keeps vectors: later evaluations encode only what is new")
+    ] = None,
+    work: Annotated[
+        str | None,
+        typer.Option(help="a folder that keeps corpora and their vectors: a killed evaluation goes on from there"),
+    ] = None,
+    mteb: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mteb",
+            help="run mteb's own task or benchmark (T2Reranking, C-MTEB), needs the extra mteb and the hub; may be repeated",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the significance test")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[NAME.]KEY=VALUE",
+            help="an encoder setting, of all models or of one by its name, e.g. e5.query_prompt='query: '",
+        ),
+    ] = None,
+) -> None:
+    """Evaluate encoders, BM25 and other systems' runs, side by side.
+
+    [bold]pairmill evaluate old=runs/a/train/model new=runs/b/train/model --data beir/scifact --data sts/ATEC[/] prints a table
+    for each set: metrics, the difference to the first system, its 95 % interval and the p-value of a paired test. --output
+    gets a row a figure, with fingerprints of model, data and code; beside it lie the values of every query. Where a folder
+    is a benchmark of the papers (miracl, mkqa, mldr, narrativeqa, C-MTEB's), their published results stand beside.
+
+    [bold]--page compare.html[/] shows which queries moved most, with their passages; [bold]--fail-if-worse 0.01[/] ends with exit
+    code 3 where the new model lost more than a point of nDCG: for gates.
+    """
+    from pipelines.errors import UserError
+    from pipelines.evaluate_command import Evaluating, evaluate_command
+
+    if not data and not mteb:
+        raise UserError("Name what to evaluate on with --data: a folder, and others with more of them.")
+    common = {"layout": layout, "split": split, "languages": _words(languages or "")}
+    asked = Evaluating(
+        models=tuple(models or ()),
+        folders=tuple({"path": path, **common} for path in data or ()),
+        output=output,
+        modes=_words(modes),
+        metrics=_words(metrics) if metrics else None,
+        weights=_weights(weights or []),
+        run_files=tuple(run_ or ()),
+        bm25=("both" if bm25_tokens else "words") if bm25 or bm25_tokens else "no",
+        encoder={"device": device, **_settings(set_ or [])},
+        save_runs=save_runs,
+        page=page,
+        page_queries=page_queries,
+        compare=compare,
+        fail_if_worse=fail_if_worse,
+        work=work,
+        embeddings=embeddings,
+        seed=seed,
+        tune_on=_tuning_folder(tune_on, common) if tune_on else None,
+        mteb=tuple(mteb or ()),
+    )
+    with _interruptible():
+        code = evaluate_command(console, asked)
+    raise typer.Exit(code)
+
+
+def _tuning_folder(path: str, common: dict[str, Any]) -> dict[str, Any]:
+    """The folder of --tune-on, PATH or PATH:SPLIT."""
+    folder, colon, split = path.rpartition(":")
+    return {**common, "path": folder, "split": split} if colon and not Path(path).exists() else {**common, "path": path}
+
+
+def _words(given: str) -> tuple[str, ...]:
+    """Names separated by commas or spaces."""
+    return tuple(given.replace(",", " ").split())
+
+
+def _weights(given: list[str]) -> dict[str, list[float]]:
+    """all=1,0.3,1 -> {"all": [1, 0.3, 1]}"""
+    from pipelines.errors import UserError
+
+    found = {}
+    for words in given:
+        mode, _, values = words.partition("=")
+        try:
+            found[mode.strip().replace("+", "_")] = [float(value) for value in _words(values)]
+        except ValueError:
+            raise UserError(f"--weights {words}: write MODE=W,W, e.g. all=1,0.3,1 or dense+lexical=1,0.3.") from None
+    return found
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -999,6 +1378,15 @@ def _interruptible() -> Iterator[None]:
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _print_jobs(recipe: "Recipe") -> None:
+    from pipelines.training_stages import TrainStages
+
+    for job in recipe.jobs():
+        stages = recipe.train.stages if job == "train" and isinstance(recipe.train, TrainStages) else ()
+        told = ", ".join(f"{stage.name} ({stage.kind})" for stage in stages)
+        _say(f"{job:<13} {told}".rstrip())
 
 
 def _print_end(folder: Any, jobs: list[str]) -> None:

@@ -190,19 +190,22 @@ def _funnel_figures(counts: Mapping[str, int]) -> tuple[str, str, str, str]:
 
 
 def metrics_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The evaluation, best known metrics only."""
+    """The evaluation: retrieval's best known metrics; of other tasks the main one in place of nDCG@10, with its name."""
     table = Table(title="Evaluation", title_justify="left", header_style="bold")
     for column in ("data", "kind", "model"):
         table.add_column(column, no_wrap=True)
     for column in ("queries", "nDCG@10", "MRR@10", "R@100"):
         table.add_column(column, justify="right")
     for row in rows:
-        figures = (f"{row[name]:.3f}" for name in ("ndcg@10", "mrr@10", "recall@100"))
+        metric = "ndcg@10" if "ndcg@10" in row else row.get("main_metric") or next(n for n in row if "@" in n)
+        figures = [row.get(name) for name in (metric, "mrr@10", "recall@100")]
+        mode = "" if row["mode"] in ("dense", "bm25") else f" {row['mode']}"
+        kind = (row.get("kind") if row.get("kind") != "all" else row.get("language")) or row.get("language") or "all"
         table.add_row(
             escape(str(row["data"])),
-            escape(str(row.get("kind") or "all")),
-            escape(str(row["model"])),
-            f"{row['queries']:,}",
-            *figures,
+            escape(str(kind if metric == "ndcg@10" else f"{kind} ({metric})")),
+            escape(f"{row['model']}{mode}"),
+            f"{row.get('queries') or row.get('examples'):,}",
+            *("" if figure is None else f"{figure:.3f}" for figure in figures),
         )
     return table

@@ -39,6 +39,8 @@ USER_ERRORS: Final = frozenset(
         "RanksError",
         "CheckpointError",
         "EvaluationDataError",
+        "MtebError",
+        "EvaluationError",
         "EmbeddingStoreError",
         "VectorFileError",
         "MiningError",
@@ -53,5 +55,7 @@ USER_ERRORS: Final = frozenset(
         "EndpointUnavailableError",
         "BudgetExhausted",
         "AnswerCacheError",
+        "PromptError",
+        "SamplingError",
     }
 )

@@ -33,7 +33,8 @@ PAIRS = "pairs"
 HELD_OUT = "held_out"
 DOCUMENTS = "documents"
 EVALUATION = "evaluation/held_out"  # below pack: a folder of its own layout, written anew each time
-PAIR_JOBS = ("extract", "filter", "decontaminate", "dedup", "score")  # the jobs whose `pairs` role is a PAIR shard
+# The jobs whose `pairs` role is a PAIR shard.
+PAIR_JOBS = ("extract", "synthesize", "filter", "decontaminate", "dedup", "score")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from filters.leakage import LeakageSettings
 from filters.minhash import SketchSettings
@@ -21,8 +31,11 @@ from filters.near_duplicates import NearDuplicateSettings
 from filters.settings import FilterSettings
 from pipelines import storage
 from pipelines.errors import UserError
+from pipelines.evaluate_settings import EvaluationWeights, FolderEntry, Mode
 from pipelines.judges import ChosenJudge
 from pipelines.runner import RunnerSettings
+from pipelines.synthesize_settings import SynthesizeSettings
+from pipelines.training_stages import TrainStages
 from sources.catalogue import load_source, source_names
 from sources.languages import UNKNOWN, language_code
 from sources.source import SourceError, SourceSettings
@@ -33,8 +46,21 @@ from trainer.mining_settings import CandidateSettings, MiningSettings
 from trainer.negatives import NegativeSettings
 from trainer.packing import PackingSettings
 from trainer.search_settings import SearchSettings
+from trainer.text_packing import TextPackingSettings
 
-JOBS: Final = ("extract", "filter", "decontaminate", "dedup", "score", "mine", "pack", "train", "evaluate", "report")
+JOBS: Final = (
+    "extract",
+    "synthesize",
+    "filter",
+    "decontaminate",
+    "dedup",
+    "score",
+    "mine",
+    "pack",
+    "train",
+    "evaluate",
+    "report",
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
 
 
@@ -305,10 +331,27 @@ class MineSettings(_Settings):
         )
 
 
+class PackTextSettings(TextPackingSettings):
+    """Plain text for pre-training, of the documents that extract wrote."""
+
+    sources: tuple[str, ...] = Field((), description="labels of the sources whose documents are used; empty: all")
+    languages: _Languages = Field((), description="languages of the documents that are used; empty: all")
+
+    def packing(self) -> TextPackingSettings:
+        """What trainer.text_packing takes."""
+        return TextPackingSettings(max_length=self.max_length, min_length=self.min_length)
+
+
 class PackJobSettings(_Settings):
     """Training shards and exports."""
 
     model: str = Field(description="the model that will be trained: its tokenizer makes the token ids")
+    max_tokens: int | None = Field(
+        None,
+        ge=8,
+        description="a text's most tokens, where a stage of pre-training makes the model take more than it does now "
+        "(max_positions); null: what the model takes",
+    )
     packing: PackingSettings = PackingSettings()
     kinds: tuple[str, ...] = Field((), description="kinds that go into training; empty: all")
     languages: _Languages = Field((), description="languages (both sides) that go into training; empty: all")
@@ -316,14 +359,51 @@ class PackJobSettings(_Settings):
         (), description="kinds of held-out pairs that become the evaluation set; empty: all"
     )
     export_flagembedding: bool = True
+    texts: PackTextSettings | None = Field(
+        None, description="plain text of documents for pre-training; null: none. Sources need `documents: true`"
+    )
+
+
+# Which of the two a section is; pydantic puts these names into the places of errors, where explain_validation takes them out.
+_FORMS_OF_TRAINING: Final[dict[str, type[BaseModel]]] = {"<one run>": TrainSettings, "<stages>": TrainStages}
+
+
+def _form_of_training(section: Any) -> str:
+    in_stages = "stages" in section if isinstance(section, Mapping) else isinstance(section, TrainStages)
+    return "<stages>" if in_stages else "<one run>"
+
+
+Training = Annotated[
+    Annotated[TrainSettings, Tag("<one run>")] | Annotated[TrainStages, Tag("<stages>")],
+    Discriminator(_form_of_training),
+]
 
 
 class EvaluateSettings(_Settings):
-    """Held-out retrieval, and any BEIR-layout folders."""
+    """Held-out retrieval, and any folders of retrieval sets and tasks."""
 
-    data: tuple[str, ...] = Field((), description="BEIR-layout folders beside the held-out pairs")
+    data: tuple[FolderEntry, ...] = Field(
+        (),
+        description="folders beside the held-out pairs, each a path, or path, layout, split, languages, modes, weights",
+    )
+    modes: tuple[Mode, ...] = Field(
+        ("dense",),
+        min_length=1,
+        description="dense, lexical, multi_vector, dense+lexical, all; those a model lacks are left out",
+    )
+    metrics: tuple[str, ...] | None = Field(
+        None, description="of retrieval; default: ndcg@10, mrr@10, recall@100, map@100"
+    )
+    weights: EvaluationWeights | None = Field(
+        None, description="of hybrid modes; default: the paper's for its benchmarks"
+    )
     bm25: bool = True
+    bm25_tokens: bool = Field(False, description="BM25 over the model's tokens, too: M3 table 11")
     untrained: bool = True
+    runs: bool = Field(False, description="keep TREC run files of all rankings in evaluate/runs")
+    moved_queries: int = Field(
+        10, ge=0, description="queries of each set and language that training moved most, for the report; 0: none"
+    )
     encoder: EncoderSettings | None = Field(
         None, description="lengths and prompts for evaluation; default: the trained model's"
     )
@@ -354,13 +434,14 @@ class Recipe(_Settings):
     seed: int = 0
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     extract: ExtractSettings = ExtractSettings()
+    synthesize: SynthesizeSettings | None = None
     filter: FilterSettings | None = None
     decontaminate: DecontaminateSettings | None = None
     dedup: DedupSettings | None = None
     score: ScoreSettings | None = None
     mine: MineSettings | None = None
     pack: PackJobSettings | None = None
-    train: TrainSettings | None = None
+    train: Training | None = None
     evaluate: EvaluateSettings | None = None
     report: ReportSettings = ReportSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
@@ -398,7 +479,7 @@ def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = Non
     """Check a recipe's text; `path` is for the messages."""
     try:
         content = yaml.safe_load(text)
-        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        lines = yaml_lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -422,6 +503,7 @@ def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = Non
             raise UserError(explain_validation(error, path, lines, load_source(entry.source).Settings, place)) from None
         except SourceError as error:
             raise UserError(f"{path}: {error}") from None
+    _check_stages(recipe, path, lines)
     for job, needed in NEEDS.items():
         for other in needed:
             if getattr(recipe, job) is not None and getattr(recipe, other) is None:
@@ -429,6 +511,24 @@ def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = Non
                     f"{path}: `{job}` needs `{other}`; add `{other}: {{}}` to the recipe, with its settings."
                 )
     return recipe
+
+
+def _check_stages(recipe: Recipe, path: str, lines: dict[tuple[str | int, ...], int]) -> None:
+    if not isinstance(recipe.train, TrainStages):
+        return
+    for number, stage in enumerate(recipe.train.stages):
+        place = ("train", "stages", number)
+        try:
+            stage.settings(recipe.train.model)
+        except ValidationError as error:
+            raise UserError(explain_validation(error, path, lines, stage.settings_model, place)) from None
+        except ValueError as error:
+            raise UserError(f"{path}, line {lines.get(place, '?')}: {error}.") from None
+        if stage.kind == "pretrain" and recipe.pack is not None and recipe.pack.texts is None:
+            raise UserError(
+                f"{path}, line {lines.get(place, '?')}: stage {stage.name} pre-trains on plain text; add `texts: {{}}` to `pack`, "
+                f"and `documents: true` to the sources whose text is meant."
+            )
 
 
 def _entries(recipe: Recipe) -> Iterator[tuple[tuple[str | int, ...], SourceEntry]]:
@@ -446,12 +546,22 @@ def _override(content: dict[str, Any], settings: Mapping[str, Any]) -> None:
         *path, last = key.split(".")
         place: Any = content
         for step in path:
-            place = place.setdefault(step, {}) if isinstance(place, dict) else None
+            place = _below(place, step)
             if place is None:
                 raise UserError(f"--set {key}: there is no setting below `{step}`.")
         if not isinstance(place, dict):
             raise UserError(f"--set {key}: there is no setting below `{'.'.join(path)}`.")
         place[last] = value
+
+
+def _below(place: Any, step: str) -> Any:
+    """What stands at `step` of a mapping, or of a list, by number or by name; None where nothing can."""
+    if isinstance(place, dict):
+        return place.setdefault(step, {})
+    if isinstance(place, list):
+        named = [item for item in place if isinstance(item, dict) and item.get("name") == step]
+        return named[0] if named else place[int(step)] if step.isdigit() and int(step) < len(place) else None
+    return None
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -460,17 +570,17 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _lines(node: yaml.Node | None, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], int]:
+def yaml_lines(node: yaml.Node | None, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], int]:
     """The line (from 1) of every key and list item of a YAML tree."""
     found: dict[tuple[str | int, ...], int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             found[(*path, key.value)] = key.start_mark.line + 1
-            found |= _lines(value, (*path, key.value))
+            found |= yaml_lines(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             found[(*path, number)] = value.start_mark.line + 1
-            found |= _lines(value, (*path, number))
+            found |= yaml_lines(value, (*path, number))
     return found
 
 
@@ -484,7 +594,7 @@ def explain_validation(
     """What is wrong with some settings, in words: where (line, if known), which, and the nearest known name."""
     problems = []
     for problem in error.errors():
-        place = (*below, *problem["loc"])
+        place = (*below, *(step for step in problem["loc"] if step not in _FORMS_OF_TRAINING))
         line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
         where = f"{path}, line {line}" if line else path
         name = ".".join(str(step) for step in place)
@@ -506,11 +616,13 @@ def _known_keys(model: type[BaseModel], place: tuple[str | int, ...]) -> list[st
     for step in place:
         if isinstance(step, int):
             continue
+        if step in _FORMS_OF_TRAINING:
+            model = _FORMS_OF_TRAINING[step]
+            continue
         field = model.model_fields.get(step)
-        inner = _model_in(field.annotation) if field else None
-        if inner is None:
+        if field is None:
             break
-        model = inner
+        model = _model_in(field.annotation) or model
     return sorted(model.model_fields)
 
 

@@ -5,7 +5,6 @@ The working folder OUTPUT.work is a run folder like any other, so a job that is 
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -168,23 +167,3 @@ def show_calibration(console: Console, folder: RunFolder, samples: int, *, as_js
         console.file.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
     else:
         console.print(calibration_view(found), highlight=False)
-
-
-def evaluate(console: Console, models: Sequence[str], data: Sequence[str], output: str, *, bm25: bool) -> None:
-    """Evaluate models on BEIR-layout folders and write metrics.json."""
-    from pipelines.display import metrics_table
-    from trainer.encoder import EncoderSettings
-    from trainer.encoder_processes import open_encoder
-    from trainer.evaluate import evaluate_bm25, evaluate_encoder, load_beir, write_metrics
-
-    rows: list[dict[str, Any]] = []
-    collections = [load_beir(folder) for folder in data]
-    for path in models:
-        with closing(open_encoder(EncoderSettings(model=path))) as encoder:
-            for collection in collections:
-                rows += evaluate_encoder(encoder, collection, model=path)
-    if bm25:
-        for collection in collections:
-            rows += evaluate_bm25(collection)
-    write_metrics(output, rows)
-    console.print(metrics_table(rows))

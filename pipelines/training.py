@@ -63,10 +63,11 @@ def train_settings(
         settings = TrainSettings.model_validate(values | ({"steps": 1} if epochs is not None else {}))
     except ValidationError as error:
         raise UserError(explain_validation(error, "the command line", {}, TrainSettings)) from None
-    return settings if epochs is None else settings.model_copy(update={"steps": _steps_of(data, settings, epochs)})
+    return settings if epochs is None else settings.model_copy(update={"steps": steps_of(data, settings, epochs)})
 
 
-def _steps_of(data: str, settings: "TrainSettings", epochs: float) -> int:
+def steps_of(data: str, settings: "TrainSettings", epochs: float) -> int:
+    """How many steps so many epochs of a pack folder are."""
     from trainer.batch_plan import BatchPlan, plan_columns
     from trainer.training_data import TrainingData
 
@@ -102,8 +103,13 @@ def train(
         raise UserError("Name the folder for checkpoints, metrics and the model: --output FOLDER.")
     hook = None
     if watching.evaluate_on:
-        chosen = WatchSettings(data=watching.evaluate_on, every=watching.evaluate_every, patience=watching.patience)
-        evaluation = EvaluationWatch(chosen, Path(output))
+        # The dense output where it learns, else one that does.
+        mode = "dense" if "dense" in settings.outputs else settings.outputs[0]
+        chosen = WatchSettings(
+            data=watching.evaluate_on, every=watching.evaluate_every, patience=watching.patience, mode=mode
+        )
+        encoding = {"device": settings.device, "mcls_every": settings.mcls_every}
+        evaluation = EvaluationWatch(chosen, Path(output), encoding=encoding)
         hook = evaluation.hook()
     if int(os.environ.get("RANK", "0")):
         run_training(data, output, settings, restart=restart, hook=hook)

@@ -16,6 +16,7 @@ from sources.source import Source, SourceError
 
 ENTRY_POINTS: Final = "pairmill.sources"
 _MODULES: Final = {
+    "documents": "sources.documents",
     "gettext": "sources.gettext_catalogue",
     "jsonl": "sources.jsonl",
     "table": "sources.table",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from trainer.batch_plan import plan_columns
 from trainer.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -70,13 +71,16 @@ def find_batch_sizes(
     """For each length group, shortest first: sizes up to `most` pairs.
 
     `memory_mib` bounds a CPU's process, and is not used on a GPU. A try that takes over `seconds` does not fit either.
-    Raises BatchSizeSearchError where the smallest size fails for another reason than memory.
+    Raises BatchSizeSearchError where the smallest size fails for another reason than memory, and BatchPlanError for data
+    sets that the data do not have.
     """
     data = TrainingData.open(data_folder, settings.data_cache)
-    groups = np.asarray(data.length_group)
+    columns = plan_columns(data, settings)
+    groups = np.asarray(columns.length_group)
     longest_query = int(np.diff(data.query_tokens.offsets).max())
-    for group in np.unique(groups).tolist():
-        rows = np.flatnonzero(groups == group)
+    taking_part = columns.usable(np.ones(len(groups), np.bool_))
+    for group in np.unique(groups[taking_part]).tolist():
+        rows = np.flatnonzero(taking_part & (groups == group))
         longest = int(data.length[rows].max())
 
         def fits(size: int, longest: int = longest) -> Try:
@@ -133,6 +137,9 @@ def _try_here(folder: Path, task: dict[str, Any]) -> None:
     size, (query_length, passage_length, vocabulary) = int(task["size"]), task["shape"]
     changes = {"steps": _STEPS, "batch_sizes": (max(2, size),), "tokens_per_batch": None, "checkpoint_every": 10**6}
     changes |= {"group_by": "none", "sampling_weights": {}, "own_negatives_only": (), "instruction_share": 1.0}
+    changes |= {"datasets": (), "kinds": ()}
+    if task["settings"]["self_distillation_from"] is not None:
+        changes["self_distillation_from"] = 0  # the steps that take most
     settings = TrainSettings.model_validate(task["settings"] | changes | {"data_cache": None, "smallest_batch": 2})
     write_worst_batch(folder / "data", max(2, size), query_length, passage_length, settings.negatives, vocabulary)
     lines: list[dict[str, Any]] = []

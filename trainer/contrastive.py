@@ -89,13 +89,13 @@ class ContrastiveObjective:
         self.data, self.plan, self.backbone, self.settings = data, plan, backbone, settings
         self.device, self.ranks, self.left_out = device, ranks, plan.left_out
         self.part_names, self._weights_told = settings.part_names, False
-        self.encoder = _text_encoder(backbone, device, dtype, settings)
+        self.encoder = text_encoder(backbone, device, dtype, settings)
         if self.encoder.mcls is not None:
             data.check_lengths(self.encoder.mcls.longest_before(backbone.max_length))
         if _has_new_lexical_head(settings):
             _begin_with_weights(self.encoder, data.passage_tokens)
         self.model = _all_that_learns(self.encoder)
-        self.guide = None if guide is None else _text_encoder(guide, device, dtype)
+        self.guide = None if guide is None else text_encoder(guide, device, dtype)
         _prepare(self.encoder.model, settings, device)
         # Whether any rank may need the queries of all: known without asking, since all ranks see all data.
         self.both_ways = bool(data.symmetric.any())
@@ -246,10 +246,13 @@ class _OwnAndAll:
         return GuideEmbeddings(self.queries, self.all_passages, self.all_queries)
 
 
-def _text_encoder(
+def text_encoder(
     backbone: "Backbone", device: "torch.device", dtype: "torch.dtype", settings: ContrastiveSettings | None = None
 ) -> TextEncoder:
-    """With the outputs of `settings`; without them the dense one."""
+    """What training embeds texts with: the outputs of `settings`; without them the dense one.
+
+    Raises ModelFolderError where the heads in the model folder, or its [CLS] (mcls_every), do not fit the settings.
+    """
     model: Any = backbone.model
     pad = int(backbone.tokenizer.pad_token_id)
     mcls = None if settings is None or settings.mcls_every is None else ManyCls.of(backbone, settings.mcls_every)

@@ -2,7 +2,7 @@
 
 In:  the packed data, the settings, the model's folder.
 Out: a `DryRun`. Counts and padding are those of the plan itself; memory is from the model's shape; time is from a forward and
-     backward of some texts of the first step, measured here.
+     backward of some texts of the first step, measured here, without the loss.
 """
 
 import time
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.backbone import resolve_model_path
 from trainer.batch_plan import BatchPlan, plan_columns
 from trainer.chunks import chunks_of_like_lengths, padded_tokens
+from trainer.m3_heads import Output
 from trainer.model_flops import ModelShape, activation_bytes, shape_of_folder, training_flops, weight_bytes
 from trainer.training_data import TrainingData
 
 if TYPE_CHECKING:
+    import torch
+
     from trainer.gradient_cache import TextEncoder
     from trainer.loop import TrainSettings
 
@@ -52,7 +56,7 @@ class DryRun:
     padding_share: float  # of the tokens that the forwards compute
     flops_per_step: float
     weight_bytes: int  # weights, gradients, moments
-    activation_bytes: int  # what forwards keep for the backward at once, in the largest step looked at
+    activation_bytes: int  # at once, in the largest step looked at: graphs of forwards, outputs that are one a token
     seconds_per_step: float | None  # None: not measured
 
     @property
@@ -72,6 +76,7 @@ def dry_run(data_folder: str, settings: "TrainSettings", *, measure: bool = True
     check_tokens(data, settings.model)
     plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps)
     shape = shape_of_folder(settings.model)
+    heads = _heads(settings, shape)
     encoder = _encoder(settings, shape)
     per_forward = settings.tokens_per_forward or TOKENS_PER_FORWARD[encoder.device.type]
     at_once = tokens_that_fit(encoder) if settings.tokens_at_once is None else settings.tokens_at_once
@@ -79,6 +84,8 @@ def dry_run(data_folder: str, settings: "TrainSettings", *, measure: bool = True
     sizes = np.array([_sizes(data, plan, int(step), per_forward) for step in looked_at], np.float64)
     pairs, tokens, padded, squared, places = sizes.mean(axis=0)
     largest = int(sizes[:, 2].max())
+    learning = sum(weight.numel() for head in heads.values() for weight in head.parameters())
+    all_weights = replace(shape, parameters=shape.parameters + learning)
     again = _SECOND_FORWARD if padded > at_once else 1.0
     return DryRun(
         steps=settings.steps,
@@ -91,10 +98,11 @@ def dry_run(data_folder: str, settings: "TrainSettings", *, measure: bool = True
         tokens_per_step=float(tokens),
         padding_share=float(1 - sizes[:, 1].sum() / sizes[:, 2].sum()),
         flops_per_step=training_flops(shape, int(tokens), int(squared)),
-        weight_bytes=weight_bytes(shape, moving_average=settings.average_decay is not None),
+        weight_bytes=weight_bytes(all_weights, moving_average=settings.average_decay is not None),
         activation_bytes=_kept_bytes(
-            settings, shape, largest, at_once, per_forward, data.longest_text, squared / tokens
-        ),
+            settings, shape, heads, largest, at_once, per_forward, data.longest_text, squared / tokens
+        )
+        + _bytes_of_token_outputs(heads, int(sizes[:, 1].max())),
         seconds_per_step=_seconds_a_token(data, plan, settings, encoder, per_forward) * padded * again
         if measure
         else None,
@@ -119,9 +127,17 @@ def _encoder(settings: "TrainSettings", shape: ModelShape) -> "TextEncoder":
     return TextEncoder(sizes, "mean", True, 0, *choose_device_and_dtype(settings.device, settings.precision))
 
 
+def _heads(settings: "TrainSettings", shape: ModelShape) -> "dict[Output, torch.nn.Linear]":
+    from trainer.m3_model import training_heads
+
+    folder = resolve_model_path(settings.model)
+    return training_heads(folder, settings.outputs, shape.hidden, settings.token_dimension, settings.seed)
+
+
 def _kept_bytes(
     settings: "TrainSettings",
     shape: ModelShape,
+    heads: "dict[Output, torch.nn.Linear]",
     padded: int,
     at_once: int,
     per_forward: int,
@@ -132,7 +148,14 @@ def _kept_bytes(
     one = max(min(per_forward, padded), longest)
     kept = max(one, padded if padded <= at_once else settings.tokens_at_once or 0)
     squared = max(one * longest, round(kept * mean_length))
-    return activation_bytes(shape, kept, squared, checkpointed=settings.gradient_checkpointing)
+    # Of each head its input, what it gives, and of that what is divided by its length or cut off below 0.
+    of_heads = sum(4 * kept * (head.in_features + 2 * head.out_features) for head in heads.values())
+    return activation_bytes(shape, kept, squared, checkpointed=settings.gradient_checkpointing) + of_heads
+
+
+def _bytes_of_token_outputs(heads: "dict[Output, torch.nn.Linear]", tokens: int) -> int:
+    """Of a step's `tokens` on one process: the outputs of all, their gradient, and the one that a block of the loss adds."""
+    return sum(3 * 4 * tokens * head.out_features for head in heads.values())
 
 
 def _sizes(data: TrainingData, plan: BatchPlan, step: int, per_forward: int) -> tuple[int, int, int, int, int]:
@@ -166,17 +189,12 @@ def _seconds_a_token(
     import torch
 
     from trainer.backbone import load_backbone
+    from trainer.contrastive import text_encoder
     from trainer.gradient_cache import CachedEmbeddings, joined
 
-    backbone, device = load_backbone(settings.model), sizes.device
-    model: Any = backbone.model
-    encoder = replace(
-        sizes,
-        model=model.to(device).train(),
-        pooling=backbone.pooling,
-        normalise=backbone.normalise,
-        pad_token_id=int(backbone.tokenizer.pad_token_id),
-    )
+    device = sizes.device
+    encoder = text_encoder(load_backbone(settings.model), device, sizes.dtype, settings)
+    encoder.model.train()
     batch = data.collate(plan.rows(0), 0, encoder.pad_token_id)
     texts = joined(batch.query_tokens, batch.passage_tokens)
     # Every k-th text, so that queries and passages are among them as they are in the step.
@@ -185,7 +203,7 @@ def _seconds_a_token(
     for _ in range(2):  # the first one also warms up
         started = time.perf_counter()
         embedded = CachedEmbeddings(encoder, few, (0,), tokens_at_once=1 << 40)
-        embedded.backward(torch.ones_like(embedded.embeddings))
+        embedded.backward({output: torch.ones_like(found) for output, found in embedded.outputs.items()})
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)

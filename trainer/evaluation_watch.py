@@ -10,13 +10,14 @@ where one without interruption does.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainer.evaluate.model_rankings import Mode
 from trainer.watching import EVALUATION
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class WatchSettings(BaseModel):
     data: tuple[str, ...] = Field(min_length=1, description="folders in BEIR layout; their metrics are averaged")
     every: int = Field(ge=1, description="steps between evaluations")
     metric: str = Field("ndcg@10", description="what is to rise: a metric of trainer.evaluate")
+    mode: Mode = Field("dense", description="which outputs rank: dense, lexical, multi_vector, dense+lexical, all")
     patience: int | None = Field(
         None, ge=1, description="stop after so many evaluations without a new best; none: never stop"
     )
@@ -52,6 +54,7 @@ class EvaluationWatch:
     output: Path
     score: Callable[["Backbone"], float] | None = None  # default: evaluate_encoder on settings.data
     tell: Callable[[dict[str, Any]], None] = field(default=lambda line: None)
+    encoding: Mapping[str, Any] = field(default_factory=dict)  # of EncoderSettings, but the model
 
     def __call__(self, step: int, backbone: "Backbone") -> bool:
         value = (self.score or self._evaluated)(backbone)
@@ -90,9 +93,9 @@ class EvaluationWatch:
         folder = self.output / "evaluated"
         try:
             self._export(backbone, folder, "")
-            encoder = Encoder(EncoderSettings(model=str(folder)))
+            encoder = Encoder(EncoderSettings(model=str(folder), **self.encoding))
             values = [
-                _overall(evaluate_encoder(encoder, collection), self.settings.metric)
+                _overall(evaluate_encoder(encoder, collection, mode=self.settings.mode), self.settings.metric)
                 for collection in self._collections()
             ]
         finally:

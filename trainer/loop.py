@@ -9,6 +9,7 @@ trainer.contrastive's. Started by torchrun, several processes share each step.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from trainer.optimizer import learning_rate
 from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
 from trainer.training_data import TrainingData
 from trainer.training_run import StepHook, TrainingRun, TrainingStopped, TrainResult, metrics_lines
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "StepHook",
@@ -102,6 +105,7 @@ def _train(
         "dtype": str(dtype),
         "device": device.type,
     }
+    _tell_of_no_distillation(settings, ranks)
     checkpoint = None
     with ranks.rank_zero_first("Looking for a checkpoint"):
         if ranks.leads:
@@ -119,6 +123,18 @@ def _train(
             lineage = _lineage(data, plan, settings, ranks, output)
             export_model(objective.as_backbone(), result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
     return result
+
+
+def _tell_of_no_distillation(settings: TrainSettings, ranks: Ranks) -> None:
+    first = settings.self_distillation_from
+    if ranks.leads and first is not None and first >= settings.steps:
+        log.warning(
+            "self_distillation_from is %d, and there are %d steps: the outputs never learn from their sum. Set it below %d, "
+            "or train for more steps.",
+            first,
+            settings.steps,
+            settings.steps,
+        )
 
 
 def _lineage(data: TrainingData, plan: BatchPlan, settings: TrainSettings, ranks: Ranks, output: Path) -> str:

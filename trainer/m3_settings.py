@@ -69,6 +69,21 @@ class M3LossSettings(LossSettings):
                 "self_distillation_from needs the sum of several scores as the teacher: name two or three outputs and leave "
                 "ensemble true, or leave self_distillation_from out."
             )
+        if self.token_dimension is not None and "multi_vector" not in self.outputs:
+            raise ValueError(
+                f"token_dimension is of multi-vector outputs, and outputs are {list(self.outputs)}: add multi_vector to them, or "
+                f"leave token_dimension out."
+            )
+        if several and self.ensemble and not any(self.score_weight(output) for output in self.outputs):
+            raise ValueError(
+                f"the sum of the scores of {list(self.outputs)} is 0 for all: set one of their weights (dense_weight, "
+                f"lexical_weight, multi_vector_weight) above 0, or ensemble false."
+            )
+        if several and not self.ensemble and not any(self.loss_weight(output) for output in self.outputs):
+            raise ValueError(
+                f"the loss of {list(self.outputs)} is 0 for all pairs: set one of dense_loss_weight, lexical_loss_weight and "
+                f"multi_vector_loss_weight above 0, or ensemble true."
+            )
         if "dense" not in self.outputs and (self.false_negative_margin is not None or self.guide_model is not None):
             raise ValueError(
                 "false_negative_margin and guide_model compare dense scores: add dense to outputs, or leave them out."

@@ -285,7 +285,7 @@ def _decode_pairs(files: list[Path], folder: Path, passages: int) -> dict[str, A
             _check_scores(file, batch, facts["pairs"])
             write.lists("query_tokens", batch["query_token_ids"], np.int32)
             write.lists("plain_query_tokens", batch["plain_query_token_ids"], np.int32)
-            write.flat("pair_id", _bytes(batch["pair_id"]))
+            write.flat("pair_id", id_bytes(batch["pair_id"]))
             write.flat("query_cluster", cluster_codes(batch["query_cluster_id"]))
             write.flat("positive", np.asarray(batch["positive"]).astype(np.int64))
             write.lists("negatives", batch["negatives"], np.int64)
@@ -309,12 +309,13 @@ def _decode_pairs(files: list[Path], folder: Path, passages: int) -> dict[str, A
 def cluster_codes(ids: pa.Array) -> Int64:
     """A number a 16-byte id: int64. Different ids of a billion have one number with a chance of about 3 %, and then one
     negative is masked for nothing."""
-    halves = _bytes(ids).view(np.uint64)
+    halves = id_bytes(ids).view(np.uint64)
     codes: Int64 = (halves[:, 0] ^ (halves[:, 1] * _ID_MULTIPLIER)).view(np.int64)
     return codes
 
 
-def _bytes(ids: pa.Array) -> npt.NDArray[np.uint8]:
+def id_bytes(ids: pa.Array) -> npt.NDArray[np.uint8]:
+    """The ids of a binary(16) column: uint8 [rows, 16]."""
     flat = np.frombuffer(ids.buffers()[1], np.uint8)[16 * ids.offset :][: 16 * len(ids)]
     return flat.reshape(-1, 16)
 
@@ -363,8 +364,10 @@ def _write_known_positives(folder: Path) -> None:
     np.save(folder / "known_queries.npy", clusters[counts > 1])
 
 
-def shard_batches(files: list[Path], schema: pa.Schema, names: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
-    """The columns `names` of shards of a schema, batch by batch, with the file. Raises TrainingDataError where a file is
+def shard_batches(
+    files: list[Path], schema: pa.Schema, names: list[str], rows: int = _ROWS_PER_READ
+) -> Iterator[tuple[Path, pa.RecordBatch]]:
+    """The columns `names` of shards of a schema, in batches of so many `rows`, with the file. Raises TrainingDataError where a file is
     not of that schema, or holds nulls that it does not allow."""
     for path in files:
         try:
@@ -376,7 +379,7 @@ def shard_batches(files: list[Path], schema: pa.Schema, names: list[str]) -> Ite
                     f"{path}: column {wrong[0].name} should be {wrong[0].type}, found "
                     f"{found.get(wrong[0].name, 'none')}. It was not written by this version's pack: run pack again."
                 )
-            for batch in file.iter_batches(_ROWS_PER_READ, columns=names):
+            for batch in file.iter_batches(rows, columns=names):
                 _check_nulls(path, batch, schema)
                 yield path, batch
         except (pa.ArrowInvalid, OSError) as error:

@@ -18,6 +18,7 @@ from trainer.packed_columns import (
     ColumnWriters,
     TrainingDataError,
     decode_once,
+    id_bytes,
     name_in_cache,
     shard_batches,
 )
@@ -27,6 +28,7 @@ from trainer.text_packing import PACKED_TEXT
 Bool = npt.NDArray[np.bool_]
 
 TEXTS: Final = "texts"
+_ROWS_PER_READ: Final = 1024  # of up to 8,192 tokens
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,12 @@ def _decode(shards: dict[str, list[Path]], folder: Path) -> dict[str, Any]:
     """Write the columns to `folder`; returns the facts."""
     rows, longest, largest = 0, 0, 0
     with ColumnWriters(folder) as write:
-        for file, batch in shard_batches(shards[TEXTS], PACKED_TEXT, PACKED_TEXT.names):
+        for file, batch in shard_batches(shards[TEXTS], PACKED_TEXT, PACKED_TEXT.names, _ROWS_PER_READ):
             tokens, starts = Ragged.of_arrow(batch["token_ids"]), Ragged.of_arrow(batch["word_starts"])
-            _check_rows(file, tokens, starts, np.asarray(batch["length"]))
+            _check_rows(file, rows, tokens, starts, np.asarray(batch["length"]))
             write.lists("token_ids", batch["token_ids"], np.int32)
             write.flat("word_starts", starts.values.astype(np.bool_))
-            ids = np.frombuffer(batch["text_id"].buffers()[1], np.uint8)[16 * batch["text_id"].offset :]
-            write.flat("text_id", ids[: 16 * batch.num_rows].reshape(-1, 16))
+            write.flat("text_id", id_bytes(batch["text_id"]))
             rows += batch.num_rows
             longest = max(longest, int(tokens.lengths.max(initial=0)))
             largest = max(largest, int(tokens.values.max(initial=0)))
@@ -105,11 +106,11 @@ def _decode(shards: dict[str, list[Path]], folder: Path) -> dict[str, Any]:
     return {"rows": rows, "longest": longest, "largest_token_id": largest}
 
 
-def _check_rows(file: Path, tokens: Ragged, starts: Ragged, lengths: npt.NDArray[Any]) -> None:
+def _check_rows(file: Path, rows_before: int, tokens: Ragged, starts: Ragged, lengths: npt.NDArray[Any]) -> None:
     wrong = (tokens.lengths != lengths) | (starts.lengths != lengths) | (lengths < 1)
-    if wrong.any() or int(tokens.values.min(initial=0)) < 0:
-        row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
+    wrong[np.searchsorted(tokens.offsets, np.flatnonzero(tokens.values < 0), side="right") - 1] = True
+    if wrong.any():
         raise TrainingDataError(
-            f"{file}: row {row + 1} of a batch is empty, has a negative token id, or a length or number of "
-            f"word_starts that is not that of its token_ids. Run pack again."
+            f"{file}: text row {rows_before + int(wrong.argmax())} (from 0, over all shards) is empty, has a negative token id, "
+            f"or a length or number of word_starts that is not that of its token_ids. Run pack again."
         )

@@ -40,6 +40,7 @@ PACKED_TEXT: Final = pa.schema(
     ]
 )
 
+DEFAULT_MAX_LENGTH: Final = 512
 _TEXTS_PER_CALL: Final = 1024  # bounds the memory of tokenizer objects; documents are longer than passages
 _CHARACTERS_PER_CALL: Final = 4_000_000
 # Scripts written without spaces: their tokens are words of their own (first and last code point of each block).
@@ -69,7 +70,7 @@ class TextPackingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_length: int = Field(
-        512,
+        DEFAULT_MAX_LENGTH,
         ge=8,
         le=1 << 20,
         description="tokens of a row with its special ones; longer texts are cut into several "

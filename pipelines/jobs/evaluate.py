@@ -1,30 +1,60 @@
-"""evaluate: nDCG@10, MRR@10 and Recall@100 on the held-out pairs and on BEIR-layout folders: trained, untrained, BM25."""
+"""evaluate: the trained model beside the untrained one and BM25, on the held-out pairs and on folders of any layout.
 
-from contextlib import closing
+evaluate/metrics.json, metrics.queries.parquet, metrics.comparisons.json   see pipelines/evaluate_results.py
+evaluate/moved.json     which queries training moved most (pipelines/evaluate_moved.py); the report makes a page of it
+evaluate/runs/          TREC run files, where `runs` asks for them
+
+Dense vectors come from the run's embedding store: an unchanged model and corpus are not encoded again.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import storage
+from pipelines.embeddings import Embeddings, load_encoder, prepare
 from pipelines.errors import UserError
+from pipelines.evaluate_compare import compared
+from pipelines.evaluate_moved import side_by_side
+from pipelines.evaluate_published import published_rows
+from pipelines.evaluate_results import write_results
+from pipelines.evaluate_sets import EvaluationSet, load_sets
+from pipelines.evaluate_settings import EvaluationFolder
+from pipelines.evaluate_systems import Chosen, Embed, Result, evaluate_bm25, evaluate_model, save_runs, vectors_folder
 from pipelines.job import EVALUATION, Job, Outcome, Plan, finished
 from pipelines.jobs.train import local_path
 from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce
 from pipelines.recipe import EvaluateSettings, Recipe
 from pipelines.run_folder import RunFolder
+from pipelines.training_stages import TrainStages
 from trainer.backbone import model_fingerprint
 
-VERSION = 1
+if TYPE_CHECKING:
+    from trainer.encoder import EncoderSettings
+
+VERSION = 2  # vectors rounded to float16 as in the store; more metrics, tasks, comparisons
 METRICS = "metrics.json"
+MOVED: Final = "moved.json"
+RUNS: Final = "runs"
+TRAINED, UNTRAINED = "trained", "untrained"
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Raises UserError for a folder of evaluate.data that is not there."""
+    """Raises UserError for a folder of evaluate.data that is not there, and for a metric that is none."""
     for folder in recipe.evaluate.data if recipe.evaluate else ():
-        if not Path(folder).is_dir():
+        if not Path(folder.path).exists():
             raise UserError(
-                f"evaluate.data names {folder}, and there is no such folder. Correct the path, or leave it out."
+                f"evaluate.data names {folder.path}, and there is no such folder. Correct the path, or leave it out."
             )
+    if recipe.evaluate and recipe.evaluate.metrics is not None:
+        from trainer.evaluate.metrics import depth_of
+
+        try:
+            depth_of(recipe.evaluate.metrics)
+        except ValueError as error:
+            raise UserError(f"evaluate.metrics: {error}") from None
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
@@ -33,18 +63,20 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     if recipe.train is not None:
         inputs.append({"job": "train", "fingerprint": finished(run, "train").fingerprint})
     for folder in recipe.evaluate.data:
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         inputs += [
-            {"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns} for path in files
+            {"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns}
+            for path in _files(Path(folder.path))
         ]
     if recipe.evaluate.untrained:
         inputs.append({"model": model_fingerprint((recipe.train or recipe.pack).model)})
     return Plan(settings_dump(recipe.evaluate), inputs)
 
 
-def execute(job: Job) -> Outcome:
-    from trainer.evaluate import evaluate_bm25, evaluate_encoder, load_beir, write_metrics
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
 
+
+def execute(job: Job) -> Outcome:
     settings = job.recipe.evaluate
     assert settings is not None
     if not storage.is_local(job.run.url):
@@ -54,53 +86,126 @@ def execute(job: Job) -> Outcome:
     folders = _evaluation_folders(job, settings)
     if not folders:
         raise UserError(
-            "There is nothing to evaluate on: no pair was held out and evaluate.data names no folder. Set dedup.held_out_share, or name BEIR-layout folders."
+            "There is nothing to evaluate on: no pair was held out and evaluate.data names no folder. Set dedup.held_out_share, or name folders."
         )
     models = _models(job, settings)
-    announce(
-        job.folder,
-        [f"{name} on {folder}" for folder in folders for name in [*models, *(["bm25"] if settings.bm25 else [])]],
-    )
-    rows: list[dict[str, Any]] = []
-    for folder in folders:
-        collection = load_beir(folder)
-        for name, path in models.items():
-            with closing(_encoder(settings, path, job)) as encoder:
-                encoder.on_batch = TaskProgress(job.folder, f"{name}-{len(rows)}").beat
-                rows += evaluate_encoder(encoder, collection, model=name)
-        if settings.bm25:
-            rows += evaluate_bm25(collection)
-    write_metrics(local_path(storage.join(job.folder, METRICS)), rows)
-    return Outcome([], {"metrics": rows})
+    folder = Path(local_path(job.folder))
+    with tempfile.TemporaryDirectory(prefix="pairmill-evaluate-") as work:
+        sets = load_sets(folders, work)
+        announce(job.folder, [f"{name} on {of.title}" for name in [*models, *_bm25_name(settings)] for of in sets])
+        vectors = prepare(job)
+        results = [
+            each
+            for name, path in models.items()
+            for each in _of_model(job, name, _encoding(job, settings, path), sets, vectors, vectors_folder(sets, work))
+        ]
+        results += _of_bm25(job, settings, sets)
+        results = [each for of in sets for each in results if each.of is of]
+        comparisons = compared(_untrained_first(results))
+        write_results(folder / METRICS, results, comparisons, published_rows(sets))
+        if settings.runs:
+            save_runs(folder / RUNS, results)
+        _keep_moved(job, settings, results)
+    return Outcome([], {"metrics": [row for result in results for row in result.rows]})
 
 
-def _evaluation_folders(job: Job, settings: EvaluateSettings) -> list[str]:
+def _evaluation_folders(job: Job, settings: EvaluateSettings) -> list[EvaluationFolder]:
     held_out = storage.join(job.run.job("pack"), EVALUATION)
-    return [*([local_path(held_out)] if storage.exists(held_out) else []), *settings.data]
+    there = [EvaluationFolder(path=local_path(held_out))] if storage.exists(held_out) else []
+    return [*there, *settings.data]
 
 
 def _models(job: Job, settings: EvaluateSettings) -> dict[str, str]:
     assert job.recipe.pack is not None
     models = {}
     if job.recipe.train is not None:
-        models["trained"] = local_path(storage.join(job.run.job("train"), "model"))
+        models[TRAINED] = local_path(storage.join(job.run.job("train"), "model"))
     if settings.untrained:
-        models["untrained"] = job.recipe.train.model if job.recipe.train else job.recipe.pack.model
+        models[UNTRAINED] = job.recipe.train.model if job.recipe.train else job.recipe.pack.model
     return models
 
 
-def _encoder(settings: EvaluateSettings, path: str, job: Job) -> Any:
+def _bm25_name(settings: EvaluateSettings) -> list[str]:
+    return ["bm25"] if settings.bm25 else []
+
+
+def _of_model(
+    job: Job,
+    name: str,
+    encoding: "EncoderSettings",
+    sets: Sequence[EvaluationSet],
+    vectors: Embeddings,
+    work: str | None,
+) -> Iterator[Result]:
+    assert job.recipe.evaluate is not None
+    encoder = load_encoder(encoding.model_dump_json())
+    encoder.on_batch = TaskProgress(job.folder, name).beat
+    embedded = _embedded(vectors, encoding, encoder.on_batch)
+    try:
+        yield from evaluate_model(encoder, name, sets, _chosen(job.recipe.evaluate), work=work, embedded=embedded)
+    finally:
+        encoder.close()
+        load_encoder.cache_clear()  # one model at a time lies in memory
+
+
+def _embedded(vectors: Embeddings, encoding: "EncoderSettings", beat: Callable[[int], None]) -> Embed:
+    return lambda role, texts: vectors.embed(encoding, role, texts, beat)
+
+
+def _of_bm25(job: Job, settings: EvaluateSettings, sets: Sequence[EvaluationSet]) -> list[Result]:
+    if not settings.bm25:
+        return []
+    assert job.recipe.pack is not None
+    tokens = job.recipe.pack.model if settings.bm25_tokens else None
+    found: list[Result] = []
+    progress = TaskProgress(job.folder, "bm25")
+    for number, of in enumerate(sets):
+        progress.beat(number)
+        if of.retrieval is not None:
+            found += evaluate_bm25(of, _chosen(settings), tokens)
+    return found
+
+
+def _chosen(settings: EvaluateSettings) -> Chosen:
+    return Chosen(settings.modes, settings.metrics, settings.weights, 100 if settings.runs else None)
+
+
+def _untrained_first(results: Sequence[Result]) -> list[Result]:
+    """What the others are compared with comes first."""
+    return sorted(results, key=lambda each: each.system != UNTRAINED)
+
+
+def _keep_moved(job: Job, settings: EvaluateSettings, results: Sequence[Result]) -> None:
+    url = storage.join(job.folder, MOVED)
+    systems = {each.system for each in results}
+    if not settings.moved_queries or not {TRAINED, UNTRAINED} <= systems:
+        storage.remove(url)  # of an earlier evaluation
+        return
+    shown = side_by_side(results, UNTRAINED, TRAINED, settings.moved_queries)
+    with storage.atomic_write(url) as stream:
+        stream.write(shown.model_dump_json(indent=1).encode())
+
+
+def _encoding(job: Job, settings: EvaluateSettings, path: str) -> "EncoderSettings":
     from trainer.encoder import EncoderSettings
-    from trainer.encoder_processes import open_encoder
 
     assert job.recipe.pack is not None
     packing = job.recipe.pack.packing
-    default = EncoderSettings(
+    if settings.encoder:
+        return settings.encoder.model_copy(update={"model": path})
+    return EncoderSettings(
         model=path,
         max_query_length=packing.max_query_length,
         max_passage_length=packing.max_passage_length,
         query_prompt=packing.query_instruction,
         passage_prompt=packing.passage_instruction,
+        mcls_every=_mcls_every(job.recipe),
     )
-    chosen = settings.encoder.model_copy(update={"model": path}) if settings.encoder else default
-    return open_encoder(chosen)
+
+
+def _mcls_every(recipe: Recipe) -> int | None:
+    """As in the training of the model: evaluated texts are read alike."""
+    train = recipe.train
+    if isinstance(train, TrainStages):
+        return (train.stages[-1].model_extra or {}).get("mcls_every")
+    return None if train is None else train.mcls_every

@@ -6,6 +6,7 @@ passages/supplied.parquet         behind them: the negatives that came with the 
 pairs/*.parquet                   the training pairs, tokenised, their positives and negatives as passage rows (PACKED_PAIR):
                                   the negatives that came with a pair first, then the mined ones
 evaluation/held_out/              the held-out pairs as a BEIR-layout folder: corpus.jsonl, queries.jsonl, qrels/test.tsv
+texts/*.parquet                   where the recipe asks for it: plain text for pre-training (pipelines.text_shards)
 export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
 export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
 """
@@ -23,7 +24,7 @@ import xxhash
 from pipelines import storage
 from pipelines.errors import JobFailed, UserError
 from pipelines.exports import FlagEmbeddingExport
-from pipelines.job import EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
+from pipelines.job import DOCUMENTS, EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.mine import MINED
 from pipelines.manifest import fingerprint, input_names
@@ -39,6 +40,8 @@ from pipelines.supplied_negatives import (
     new_passages,
     with_own_passages,
 )
+from pipelines.text_shards import VERSION as VERSION_OF_TEXTS
+from pipelines.text_shards import check_text_sources, write_text_shards
 from pipelines.training_scores import with_training_scores
 from sources import schema
 from sources.schema import text_ids
@@ -56,6 +59,12 @@ REASONS = {
 _SCHEMAS = {PAIRS: PACKED_PAIR, PASSAGES: PACKED_PASSAGE, REJECTS: schema.REJECT}
 
 
+def check_inputs(recipe: Recipe) -> None:
+    """Raises UserError where plain text is asked for and the recipe's sources give none."""
+    if recipe.pack is not None and recipe.pack.texts is not None:
+        check_text_sources(recipe.pack.texts, recipe.sources)
+
+
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.pack is not None
     tokenizer = model_fingerprint(recipe.pack.model, weights=False)
@@ -63,7 +72,13 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     inputs = [*pairs.inputs, *input_names(finished(run, "dedup").files_of(PASSAGES), "dedup")]
     if recipe.mine is not None:
         inputs += input_names(finished(run, "mine").files_of(MINED), "mine")
-    return Plan(pairs.settings, inputs)
+    if recipe.pack.texts is None:
+        return Plan(pairs.settings, inputs)
+    assert recipe.dedup is not None
+    division = {"held_out_share": recipe.dedup.held_out_share, "held_out_sources": list(recipe.dedup.held_out_sources)}
+    inputs += input_names(finished(run, "extract").files_of(DOCUMENTS), "extract")
+    more = {"held_out": division | {"seed": recipe.seed}, "version_of_texts": VERSION_OF_TEXTS}
+    return Plan(pairs.settings | more, inputs)
 
 
 def execute(job: Job) -> Outcome:
@@ -110,6 +125,12 @@ def execute(job: Job) -> Outcome:
     ]
     write = partial(write_pairs, job.folder, settings, texts, lengths)
     pairs = job.run_tasks(pair_tasks, write, bytes_to_read=sum(file.bytes for file in pair_files))
+    texts_written: list[Part] = []
+    of_texts: dict[str, Any] = {}
+    if settings.texts is not None:
+        assert job.recipe.dedup is not None
+        documents = job.manifest("extract").files_of(DOCUMENTS)
+        texts_written, of_texts = write_text_shards(job, documents, settings.texts, job.recipe.dedup, settings.model)
     held_out = [storage.join(job.run.job(before.job), file.path) for file in before.files_of(HELD_OUT)]
     evaluation = write_evaluation(job.folder, held_out, settings.evaluation_kinds)
     details: dict[str, Any] = {
@@ -127,7 +148,7 @@ def execute(job: Job) -> Outcome:
         "truncated_passages": sum(part.details["truncated"] for part in packed),
         "truncated_queries": sum(part.details["truncated"] for part in pairs),
     }
-    return Outcome([*packed, *pairs], details)
+    return Outcome([*packed, *pairs, *texts_written], details | of_texts)
 
 
 def _stem(path: str) -> str:
@@ -138,7 +159,7 @@ def _stem(path: str) -> str:
 def _packer(settings_json: str) -> Packer:
     settings = PackJobSettings.model_validate_json(settings_json)
     tokenizer, max_length = load_tokenizer(settings.model)
-    return Packer(tokenizer, settings.packing, max_length)
+    return Packer(tokenizer, settings.packing, settings.max_tokens or max_length)
 
 
 def write_passages(folder: str, settings: PackJobSettings, task: Any, progress: TaskProgress) -> Part:

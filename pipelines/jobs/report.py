@@ -15,8 +15,9 @@ from pipelines.progress import TaskProgress, announce
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 
-VERSION = 2
+VERSION = 3  # a page of the queries that training moved
 PAGE: Final = "report/index.html"
+MOVED_PAGE: Final = "report/side_by_side.html"
 _TASK: Final = "page"
 
 
@@ -58,4 +59,19 @@ def write_report(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = l
     url = storage.join(run.url, PAGE)
     with storage.atomic_write(url) as stream:
         stream.write(page)
+    _write_moved(recipe, run)
     return url
+
+
+def _write_moved(recipe: Recipe, run: RunFolder) -> None:
+    """The page of the queries that training moved, where the evaluation kept them; index.html leads to it."""
+    from pipelines.report.finished_run import FinishedRun
+    from pipelines.report.side_by_side import render
+    from pipelines.report.training import moved
+
+    shown, url = moved(FinishedRun.read(recipe, run)), storage.join(run.url, MOVED_PAGE)
+    if shown is None:
+        storage.remove(url)
+        return
+    with storage.atomic_write(url) as stream:
+        stream.write(render(shown))

@@ -10,7 +10,16 @@ from pipelines.manifest import Manifest
 from pipelines.report.charts import Segment, segments
 from pipelines.report.finished_run import FinishedRun
 
-FUNNEL_JOBS: Final = ("extract", "filter", "decontaminate", "dedup", "score", "pack")  # mine drops no pair
+FUNNEL_JOBS: Final = (
+    "extract",
+    "synthesize",
+    "filter",
+    "decontaminate",
+    "dedup",
+    "score",
+    "pack",
+)  # mine drops no pair
+_BESIDE: Final = "synthesize"  # what comes in are paragraphs, and extract's pairs pass it by: no stage of the funnel
 LANGUAGES_SHOWN: Final = 12
 _DROP: Final = "drop:"
 
@@ -96,7 +105,7 @@ def _sentence(words: str) -> str:
 
 
 def stages(finished: FinishedRun, all_reasons: list[Reason]) -> list[Stage]:
-    manifests = [finished.manifests[job] for job in FUNNEL_JOBS if job in finished.manifests]
+    manifests = [finished.manifests[job] for job in FUNNEL_JOBS if job in finished.manifests and job != _BESIDE]
     widest = max((manifest.rows_in for manifest in manifests), default=0)
     following: list[Manifest | None] = [*manifests[1:], None]
     return [

@@ -24,6 +24,7 @@ from pipelines.report import (
     provenance,
     relevance,
     samples,
+    synthesized,
     text,
     training,
 )
@@ -58,7 +59,7 @@ def totals(finished: FinishedRun) -> Totals:
         unread=extract.details.get("quarantined") if extract else None,
         documents=sum(file.rows for file in finished.files("extract", DOCUMENTS)),
         extracted=extract.rows_out if extract else None,
-        kept=done[last].rows_out if last else None,
+        kept=sum(file.rows for file in finished.files(last, PAIRS, HELD_OUT)) if last else None,
         held_out=sum(file.rows for file in finished.files(last, HELD_OUT)) if last else 0,
         training_pairs=sum(file.rows for file in finished.files("pack", PAIRS)) if pack else None,
         negatives=mine.details.get("negatives") if mine else None,
@@ -84,6 +85,7 @@ def render(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda 
         "reasons": reasons,
         "reasons_with_samples": {found.reason.anchor for found in dropped},
         "quarantined": samples.quarantined(finished),
+        "synthesized": synthesized.synthesized(finished, tell),
         "leakage": leakage.leakage(finished, tell),
         "kept": kept,
         "languages": distributions.languages(kept),
@@ -102,10 +104,11 @@ def render(recipe: Recipe, run: RunFolder, tell: Callable[[int], None] = lambda 
         "sources": provenance.sources(finished, kept),
         "jobs": provenance.jobs(finished),
     }
-    return _rendered(content)
+    return rendered(TEMPLATE, content)
 
 
-def _rendered(content: dict[str, Any]) -> bytes:
+def rendered(template: str, content: dict[str, Any], more_style: str = "") -> bytes:
+    """A template of this folder as UTF-8. Every string is escaped; `more_style` is ours and goes behind style.css."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipelines", "report"),
         autoescape=True,
@@ -125,7 +128,7 @@ def _rendered(content: dict[str, Any]) -> bytes:
         "direction": text.direction,
     }
     assert environment.loader is not None
-    style = environment.loader.get_source(environment, STYLE)[0]
+    style = environment.loader.get_source(environment, STYLE)[0] + more_style
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = environment.get_template(TEMPLATE).render(content, style=style, style_hash=style_hash)
+    page = environment.get_template(template).render(content, style=style, style_hash=style_hash)
     return page.encode()

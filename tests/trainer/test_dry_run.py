@@ -2,12 +2,15 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from tests.trainer.packed_folder import some_rows, write_folder
 from tests.trainer.tiny_model import write_tiny_model
+from trainer.backbone import ModelFolderError
 from trainer.batch_plan import BatchPlanError
 from trainer.batch_size_search import GroupSearch, Try, find_batch_sizes, rising_sizes, write_worst_batch
 from trainer.dry_run import dry_run
@@ -120,6 +123,26 @@ def test_the_memory_of_a_dry_run_is_of_all_graphs_where_they_fit_and_of_one_forw
     assert dry_run(str(folder), checkpointed, measure=False).activation_bytes < whole.activation_bytes
 
 
+def test_the_heads_and_outputs_that_are_one_a_token_count_in_time_and_memory(model, folder, lines):
+    changes = {"tokens_at_once": 1 << 20, "outputs": ("dense", "lexical", "multi_vector"), "token_dimension": 8}
+    dense = dry_run(str(folder), settings_for(model, tokens_at_once=1 << 20), measure=False)
+    found = dry_run(str(folder), settings_for(model, **changes))
+    assert found.seconds_per_step > 0
+    # Linear layers from 32 to 1 and to 8 numbers: weights, gradients, two moments in fp32.
+    assert found.weight_bytes - dense.weight_bytes == 16 * (33 + 8 * 33)
+    padded, tokens = (max(line[name] for line in lines) for name in ("padded_tokens", "tokens"))
+    of_graphs = 4 * padded * ((32 + 2 * 1) + (32 + 2 * 8))
+    of_outputs = 4 * tokens * 3 * (1 + 8)
+    assert found.activation_bytes - dense.activation_bytes == of_graphs + of_outputs
+
+
+def test_a_head_in_the_model_folder_that_training_would_refuse_is_refused(model, folder, tmp_path):
+    copied = shutil.copytree(model, tmp_path / "model")
+    torch.save({"weight": torch.zeros(8, 31), "bias": torch.zeros(8)}, copied / "colbert_linear.pt")
+    with pytest.raises(ModelFolderError, match="colbert_linear.pt should hold"):
+        dry_run(str(folder), settings_for(copied, outputs=("dense", "multi_vector")), measure=False)
+
+
 @pytest.mark.parametrize(
     ("limit", "most", "expected"),
     [
@@ -152,3 +175,11 @@ def test_sizes_are_tried_in_processes_of_their_own_with_the_real_model(model, tm
     assert found.largest == 20
     (none,) = find_batch_sizes(str(folder), settings_for(model), memory_mib=50, most=16)
     assert none.largest is None
+
+
+def test_sizes_are_tried_for_the_pairs_that_take_part(model, folder):
+    # Rows 0 to 7 are of "small"; two steps of three outputs and distillation.
+    changes = {"datasets": ("small",), "outputs": ("dense", "lexical", "multi_vector"), "self_distillation_from": 100}
+    (found,) = find_batch_sizes(str(folder), settings_for(model, **changes), memory_mib=100_000)
+    assert found.pairs == 8
+    assert [(each.size, each.fits) for each in found.tries] == [(8, True)]

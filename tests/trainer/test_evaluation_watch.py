@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.trainer.tiny_model import write_tiny_model
+from trainer.backbone import load_backbone
 from trainer.evaluation_watch import EvaluationWatch, WatchSettings
 
 
@@ -56,8 +58,6 @@ def test_the_best_model_so_far_is_kept(tmp_path, monkeypatch):
 
 
 def test_the_model_is_evaluated_as_its_users_have_it(tmp_path):
-    from trainer.backbone import load_backbone
-
     data = tmp_path / "beir"
     (data / "qrels").mkdir(parents=True)
     texts = ["A red fox runs.", "Rain falls on the sea.", "Bread is baked early."]
@@ -74,3 +74,18 @@ def test_the_model_is_evaluated_as_its_users_have_it(tmp_path):
     assert not (tmp_path / "evaluated").exists()
     with pytest.raises(ValueError, match="no metric 'nothing'"):
         EvaluationWatch(WatchSettings(data=(str(data),), every=1, metric="nothing"), tmp_path)(1, backbone)
+
+
+def test_it_ranks_by_the_mode_chosen_and_encodes_as_training_does(tmp_path, monkeypatch):
+    seen = []
+
+    def evaluate(encoder, data, *, mode):
+        seen.append((encoder.settings.mcls_every, encoder.settings.device, mode))
+        return [{"ndcg@10": 0.5}]
+
+    monkeypatch.setattr("trainer.evaluate.evaluate_encoder", evaluate)
+    monkeypatch.setattr(EvaluationWatch, "_collections", lambda self: [None])
+    backbone = load_backbone(str(write_tiny_model(tmp_path / "model")))
+    settings = WatchSettings(data=("nowhere",), every=1, mode="lexical", keep_best=False)
+    EvaluationWatch(settings, tmp_path, encoding={"mcls_every": 4, "device": "cpu"})(1, backbone)
+    assert seen == [(4, "cpu", "lexical")]

@@ -277,6 +277,15 @@ def test_the_loss_and_gradients_are_the_same_bits_on_every_call_and_close_for_an
         ({"self_distillation_from": 0}, "needs the sum of several scores"),
         ({"outputs": ALL, "ensemble": False, "self_distillation_from": 5}, "needs the sum of several scores"),
         ({"outputs": ["lexical"], "false_negative_margin": 0.1}, "compare dense scores"),
+        (
+            {"token_dimension": 8, "outputs": ["dense", "lexical"]},
+            "add multi_vector to them, or leave token_dimension out",
+        ),
+        ({"outputs": ["dense", "lexical"], "dense_weight": 0, "lexical_weight": 0}, "above 0, or ensemble false"),
+        (
+            {"outputs": ["dense", "lexical"], "ensemble": False, "dense_loss_weight": 0, "lexical_loss_weight": 0},
+            "above 0, or ensemble true",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(wrong, told):

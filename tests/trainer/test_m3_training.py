@@ -184,6 +184,15 @@ def test_a_lexical_head_that_gives_no_weight_is_told(model, data, tmp_path, capl
     assert told[0].startswith("step 1: ")
 
 
+def test_a_distillation_that_never_begins_is_told(model, data, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        for steps in (1, 2):
+            train(data, tmp_path / str(steps), settings_for(model, steps=steps, self_distillation_from=1))
+    told = [record.getMessage() for record in caplog.records if "self_distillation_from" in record.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith("self_distillation_from is 1, and there are 1 steps")
+
+
 def test_one_head_alone_is_exported_alone(model, data, tmp_path):
     settings = settings_for(model, steps=2, outputs=("dense", "lexical"), self_distillation_from=None)
     train(data, tmp_path, settings)

@@ -59,6 +59,11 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, rows, starts):
         PackedTexts.open(write_texts(tmp_path, rows, starts))
 
 
+def test_the_row_that_does_not_fit_is_named(tmp_path):
+    with pytest.raises(TrainingDataError, match=r"a\.parquet: text row 2 \(from 0"):
+        PackedTexts.open(write_texts(tmp_path, [[7], [8, 9], [10, -2]]))
+
+
 def test_another_schema_is_refused(tmp_path):
     (tmp_path / "texts").mkdir()
     pq.write_table(pa.table({"token_ids": [[1, 2]]}), tmp_path / "texts" / "a.parquet")

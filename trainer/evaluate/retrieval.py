@@ -24,7 +24,7 @@ from trainer.encoder import Encoder
 from trainer.encoder_processes import EncoderPool
 from trainer.evaluate.hybrid import HybridWeights, tuned_weights
 from trainer.evaluate.metrics import MetricRow, depth_of, per_query_table, query_values, rows_of_values, usual_metrics
-from trainer.evaluate.model_rankings import Embed, ModelRankings, RetrievalSettings, corpus_outputs, rows_at_once
+from trainer.evaluate.model_rankings import Embed, Mode, ModelRankings, RetrievalSettings, corpus_outputs, rows_at_once
 from trainer.evaluate.retrieval_data import RetrievalData
 from trainer.m3_heads import Output
 from trainer.search import Found
@@ -118,9 +118,11 @@ def stored_embedding(encoder: Encoder | EncoderPool, store: EmbeddingStore) -> E
     return embedded
 
 
-def evaluate_encoder(encoder: Encoder | EncoderPool, data: RetrievalData, *, model: str = "trained") -> list[MetricRow]:
-    """Metrics of dense retrieval: exact search by inner product of the encoder's embeddings. `model` names it in the rows."""
-    return evaluate_retrieval(encoder, data, model=model)[0].rows
+def evaluate_encoder(
+    encoder: Encoder | EncoderPool, data: RetrievalData, *, model: str = "trained", mode: Mode = "dense"
+) -> list[MetricRow]:
+    """Metrics of one mode; dense: exact search by inner product of the encoder's embeddings. `model` names it in the rows."""
+    return evaluate_retrieval(encoder, data, RetrievalSettings(modes=(mode,)), model=model)[0].rows
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.retromae.masks import DecoderMask
 
-_TILE_ENTRIES: Final = 1 << 24  # of texts x rows x columns of a mask tile: with heads' scores some 100 MB on a CPU
+_TILE_ENTRIES: Final = 1 << 24  # of texts x rows x columns of a mask tile: its hashes take 64 MiB
 
 
 class EnhancedDecoder(nn.Module):
@@ -58,7 +58,9 @@ class EnhancedDecoder(nn.Module):
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: DecoderMask
     ) -> torch.Tensor:
         texts, rows, width = queries.shape
-        height = max(1, self.tile_entries // (texts * keys.shape[1]))
+        # torch's kernel for a CPU holds the scores of all heads where it draws dropout; no other does.
+        held = self.heads if queries.device.type == "cpu" and self._dropout else 1
+        height = max(1, self.tile_entries // (texts * keys.shape[1] * held))
         query, key, value = (
             each.view(texts, -1, self.heads, width // self.heads).transpose(1, 2) for each in (queries, keys, values)
         )
@@ -77,5 +79,8 @@ class EnhancedDecoder(nn.Module):
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: DecoderMask, top: int, rows: int
     ) -> torch.Tensor:
         visible = mask.visible(slice(1 + top, 1 + top + rows))[:, None]
-        dropout = self.attention_dropout if self.training else 0.0
-        return scaled_dot_product_attention(queries, keys, values, attn_mask=visible, dropout_p=dropout)
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=visible, dropout_p=self._dropout)
+
+    @property
+    def _dropout(self) -> float:
+        return self.attention_dropout if self.training else 0.0

@@ -55,8 +55,7 @@ class LanguageModel:
     @property
     def first_position(self) -> int:
         """The position id of a text's first token."""
-        config = self.model.config
-        return int(config.pad_token_id) + 1 if config.model_type in _OFFSET_POSITIONS else 0
+        return _first_position(self.model.config)
 
     @property
     def max_length(self) -> int:
@@ -90,6 +89,24 @@ class LanguageModel:
         )
 
 
+def _first_position(config: Any) -> int:
+    return int(config.pad_token_id) + 1 if config.model_type in _OFFSET_POSITIONS else 0
+
+
+def tokenizer_and_length(settings: PretrainSettings) -> "tuple[PreTrainedTokenizerFast, int]":
+    """The tokenizer of the model that a run begins with, and the tokens it takes, special ones included; no weights are read.
+
+    Raises ModelFolderError where the folder cannot be used.
+    """
+    if settings.new_encoder is not None:
+        tokenizer, length = _tokenizer(settings.model), settings.new_encoder.positions
+    else:
+        tokenizer, _ = load_tokenizer(settings.model)
+        config = _checked_config(transformer_folder(settings.model))
+        length = int(config.max_position_embeddings) - _first_position(config)
+    return tokenizer, max(length, settings.max_positions or 0)
+
+
 def language_model(settings: PretrainSettings) -> LanguageModel:
     """The model that a run begins with: settings.model, or a new one, with as many positions as are asked for.
 
@@ -115,7 +132,7 @@ def _of_folder(path: str) -> LanguageModel:
     folder = transformer_folder(path)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # weights are checked below
-    _check_kind(folder)
+    _checked_config(folder)
     model, loading = AutoModelForMaskedLM.from_pretrained(
         str(folder),
         dtype=torch.float32,
@@ -135,10 +152,10 @@ def _of_folder(path: str) -> LanguageModel:
     return found
 
 
-def _check_kind(folder: Path) -> None:
+def _checked_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if config.model_type not in _SUPPORTED:
         raise ModelFolderError(
             f"{folder} is a model of type {config.model_type!r}. RetroMAE's decoder embeds a state at a position, which is "
@@ -148,6 +165,7 @@ def _check_kind(folder: Path) -> None:
         raise ModelFolderError(
             f"{folder} is a decoder (is_decoder in config.json); only encoders are pre-trained here."
         )
+    return config
 
 
 def _check_vocabulary(folder: Path, found: LanguageModel) -> None:

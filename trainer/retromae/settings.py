@@ -55,7 +55,9 @@ class PretrainSettings(RunSettings):
         0.0, ge=0, description="weight of DupMAE's loss: words of the text from the encoder's logits (DupMAE: 0.1)"
     )
     max_positions: int | None = Field(
-        None, ge=8, description="make the encoder take texts of so many tokens, special ones included; none: as it is"
+        None,
+        ge=8,
+        description="make the encoder take texts of so many tokens at least, special ones included; none: as it is",
     )
     position_extension: Literal["copy", "interpolate"] = Field(
         "copy",
@@ -66,3 +68,12 @@ class PretrainSettings(RunSettings):
         None, description="start from random weights of this shape; `model` then gives the tokenizer"
     )
     data_cache: str | None = Field(None, description="folder for decoded shards; none: _decoded in the data's folder")
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "PretrainSettings":
+        if self.tokens_at_once is not None:
+            raise ValueError(
+                "tokens_at_once does nothing in pre-training, whose losses need no more than one chunk in memory; leave it "
+                "out, and lower tokens_per_forward where memory is short"
+            )
+        return self

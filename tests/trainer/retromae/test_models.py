@@ -8,7 +8,7 @@ from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from tests.trainer.retromae.texts_folder import write_model, write_tokenizer
 from trainer.backbone import ModelFolderError
-from trainer.retromae.models import extend_positions, language_model
+from trainer.retromae.models import extend_positions, language_model, tokenizer_and_length
 from trainer.retromae.settings import PretrainSettings
 
 
@@ -86,6 +86,18 @@ def test_interpolated_positions_keep_the_ends_and_lie_between_their_neighbours(t
     extend_positions(found, 7, "interpolate")
     wanted = [0, 1, 2, 2.5, 3, 3.5, 4, 4.5, 5]
     assert found.embeddings.position_embeddings.weight[:, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("write", "more"), [(write_model, {}), (write_roberta, {}), (write_roberta, {"max_positions": 40})]
+)
+def test_tokenizer_and_length_are_told_without_the_weights(tmp_path, write, more):
+    folder = write(tmp_path / "model")
+    given = settings_of(folder, **more)
+    wanted = language_model(given).max_length
+    (folder / "model.safetensors").write_bytes(b"unread")
+    tokenizer, length = tokenizer_and_length(given)
+    assert (tokenizer.mask_token, length) == ("[MASK]", wanted)
 
 
 def test_fewer_positions_than_there_are_change_nothing(tmp_path):

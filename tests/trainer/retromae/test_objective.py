@@ -10,6 +10,7 @@ import torch
 from tests.trainer.retromae.texts_folder import some_texts, write_model, write_texts
 from trainer.distributed import Ranks
 from trainer.packed_texts import PackedTexts
+from trainer.retromae.masks import DecoderMask
 from trainer.retromae.models import language_model
 from trainer.retromae.objective import RetroMAEObjective
 from trainer.retromae.settings import PretrainSettings
@@ -196,6 +197,18 @@ def test_dropout_is_drawn_from_the_step(tmp_path, texts):
     objective = objective_of(texts, restless)
     objective.model.eval()
     assert learnt(objective, 1)[0].loss != first
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_tile_of_the_decoder_has_room_for_all_heads_where_dropout_is_drawn(tmp_path, texts, training, monkeypatch):
+    objective = objective_of(texts, write_model(tmp_path / "model", dropout=0.1))
+    objective.model.train(training)
+    objective.decoder.tile_entries = 24 * 26
+    seen, visible = [], DecoderMask.visible
+    monkeypatch.setattr(DecoderMask, "visible", lambda mask, rows: seen.append(found := visible(mask, rows)) or found)
+    learnt(objective)
+    most = objective.decoder.tile_entries // (objective.decoder.heads if training else 1)
+    assert max(tile.numel() for tile in seen if tile.shape[1] > 1) <= most
 
 
 def test_gradient_checkpointing_changes_nothing(calm, texts):

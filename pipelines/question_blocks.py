@@ -1,0 +1,101 @@
+"""All paragraphs of a sample are asked about, block by block: a block is committed when its answers are there."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pipelines import progress
+from pipelines.job import DOCUMENTS, Job, forget_parts, is_committed
+from pipelines.manifest import fingerprint
+from pipelines.progress import TaskProgress
+from pipelines.question_asking import ASKED, QuestionWriter, asked_server
+from pipelines.question_sample import PARAGRAPHS, Sample
+from pipelines.shards import Part, ShardWriter, Tally, commit_part, read_batches
+from pipelines.synthesize_settings import SynthesizeSettings
+from synth.prompts import load_prompt
+
+ASKED_ROLE: Final = "asked"
+_DECIDED_LATER: Final = ("round_trip", "encoder", "judge", "near", "into_training", "export")
+_SIGN_SECONDS: Final = 30.0
+
+
+def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) -> list[Part]:
+    """What the model answered about each paragraph, in the sample's order: a part a block, role `asked`.
+
+    Raises synth.errors.ChatError where the run of requests ends early: what was answered is kept.
+    """
+    key = _fingerprint(job, settings, version)
+    names = [f"asked-{number:05d}" for number in range(-(-sample.paragraphs // settings.block))]
+    progress.announce(job.folder, names, "questions")
+    open_names = {name for name in names if not is_committed(job.folder, name, key)}
+    forget_parts(job.folder, sorted(open_names))
+    if open_names:
+        with asked_server(settings, job.folder) as client:
+            writer = QuestionWriter(settings, load_prompt(settings.prompt), client)
+            urls = [sample.url(file) for file in sample.files(PARAGRAPHS)]
+            for name, rows in zip(names, rows_in_blocks(urls, settings.block), strict=True):
+                if name in open_names:
+                    _ask_block(job.folder, name, key, writer, rows)
+    return job.parts(names)
+
+
+def _fingerprint(job: Job, settings: SynthesizeSettings, version: int) -> str:
+    deciding = {name: value for name, value in job.plan.settings.items() if name not in _DECIDED_LATER}
+    documents = [each for each in job.plan.inputs if each["path"].startswith(f"{DOCUMENTS}/")]
+    return fingerprint(version=version, settings=deciding, inputs=documents, block=settings.block)
+
+
+def _ask_block(folder: str, name: str, key: str, writer: QuestionWriter, rows: pa.Table) -> None:
+    with signs_of_life(TaskProgress(folder, name)) as beat:
+        found = writer.write(rows, lambda answers: beat(answers, min(1.0, answers / len(rows))))
+    with ShardWriter(folder, ASKED_ROLE, name, ASKED) as shard:
+        shard.write(found)
+    assert shard.file is not None
+    commit_part(folder, name, key, [shard.file], Tally(), [])
+
+
+@contextmanager
+def signs_of_life(task: TaskProgress) -> Iterator[Callable[[int, float], None]]:
+    """A function that tells answers and the share done; the watchdog hears every half minute that answers are waited for: a
+    batch may take a day, and the client has time-outs of its own."""
+    ended, latest = threading.Event(), (0, 0.0)
+
+    def beat(answers: int, done: float) -> None:
+        nonlocal latest
+        latest = answers, done
+        task.beat(answers, done)
+
+    def repeat() -> None:
+        turns = 0
+        while not ended.wait(_SIGN_SECONDS):
+            turns += 1
+            task.beat(latest[0], max(0.0, latest[1] - (turns % 2) * 1e-4))  # the watchdog looks for a change
+
+    task.beat(0)
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield beat
+    finally:
+        ended.set()
+        thread.join()
+
+
+def rows_in_blocks(urls: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """The rows of some shards, so many at a time, whatever the shards' sizes."""
+    pending: list[pa.RecordBatch] = []
+    count = 0
+    for url in urls:
+        for batch in read_batches(url):
+            pending.append(batch)
+            count += batch.num_rows
+            while count >= rows:
+                table: Any = pa.Table.from_batches(pending)
+                yield table.slice(0, rows)
+                pending = table.slice(rows).to_batches()
+                count -= rows
+    if count:
+        yield pa.Table.from_batches(pending)

@@ -1,0 +1,72 @@
+"""Published results stand beside the benchmark of the same name and split, and means where all they are of was evaluated."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pipelines.evaluate_display import means_of
+from pipelines.evaluate_published import published_rows, published_tables
+from pipelines.evaluate_sets import EvaluationSet
+from pipelines.evaluate_settings import EvaluationFolder
+
+MIRACL = ["ar", "bn", "en", "es", "fa", "fi", "fr", "hi", "id", "ja", "ko", "ru", "sw", "te", "th", "zh", "de", "yo"]
+
+
+def of(benchmark, language=None, split=None):
+    return EvaluationSet(EvaluationFolder(path=benchmark, split=split), benchmark, language, benchmark)
+
+
+def found(sets, **wanted):
+    rows = published_rows(sets)
+    return [row.value for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "language", "model", "mode", "metric", "value"),
+    [
+        # M3-Embedding (arXiv 2402.03216v4): tables 1, 2, 3 and 4; C-Pack's README
+        ("miracl", "yo", "BGE-M3", "dense", "ndcg@10", 0.818),
+        ("miracl", "sw", "BM25 (XLM-R tokens)", "bm25", "ndcg@10", 0.351),
+        ("mkqa", "zh_tw", "BGE-M3", "all", "answer_recall@100", 0.736),
+        ("mkqa", "no", "mE5-large", "dense", "answer_recall@100", 0.773),
+        ("mldr", "th", "BGE-M3", "lexical", "ndcg@10", 0.403),
+        ("narrativeqa", None, "BGE-M3", "all", "ndcg@10", 0.617),
+        ("T2Retrieval", None, "BGE large zh", "dense", "ndcg@10", 0.8482),
+    ],
+)
+def test_figures_are_those_of_the_papers(benchmark, language, model, mode, metric, value):
+    assert found([of(benchmark, language)], model=model, mode=mode, metric=metric) == [value]
+
+
+def test_other_names_and_other_splits_have_none():
+    assert published_rows([of("my-miracl", "ar"), of("beir")]) == []
+    assert published_rows([of("miracl", "ar", split="testB")]) == []
+    assert published_rows([of("miracl", "xx")]) == []
+
+
+def test_means_over_languages_stand_where_all_were_evaluated():
+    wanted = {"language": "average", "model": "BGE-M3", "mode": "all", "metric": "ndcg@10"}
+    assert found([of("miracl", each) for each in MIRACL], **wanted) == [0.715]
+    assert found([of("miracl", each) for each in MIRACL[1:]], **wanted) == []
+
+
+def test_means_over_a_kind_of_c_mteb_stand_where_all_its_sets_were_evaluated():
+    sets = [of(name) for name in ("T2Reranking", "MMarcoReranking", "CMedQAv1-reranking", "CMedQAv2-reranking")]
+    assert found(sets, benchmark="c-mteb reranking", model="BGE large") == [0.6511]
+    assert found(sets[1:], benchmark="c-mteb reranking") == []
+
+
+def test_our_own_mean_is_of_the_same_sets():
+    results = [
+        SimpleNamespace(system="ours", mode="dense", of=of("miracl", language), overall={"ndcg@10": value})
+        for language, value in (("ar", 0.5), ("de", 0.75))
+    ]
+    other = SimpleNamespace(system="ours", mode="dense", of=of("else"), overall={"ndcg@10": 0.0})
+    assert means_of([*results, other], "miracl", "ndcg@10") == [("ours", "dense", 0.625)]
+
+
+def test_every_row_of_every_table_has_a_value_for_each_column():
+    for table in published_tables():
+        assert all(len(model.values) == len(table.columns) for model in table.models), table.benchmark
+        values = [float(value) for model in table.models for value in model.values if value != "-"]
+        assert values and all(0 < value < 100 for value in values)
