@@ -155,7 +155,13 @@ def load(model: str) -> tuple[Any, str]:
     folder, *prompts = model.split("|")
     named = dict(zip(("query_prompt", "passage_prompt", "pooling"), prompts, strict=False))
     encoder = Encoder(EncoderSettings(model=folder, precision="fp32", **named))
-    return encoder, folder.removeprefix("package://").split("/")[0] or Path(folder).name
+    return encoder, name_of(model)
+
+
+def name_of(model: str) -> str:
+    folder = model.split("|", maxsplit=1)[0]
+    packaged = folder.removeprefix("package://")
+    return packaged.split("/")[0] if packaged != folder else Path(folder).name
 
 
 def print_retrieval(rows: list[dict[str, Any]]) -> None:

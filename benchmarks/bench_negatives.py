@@ -7,8 +7,8 @@ DATA is a folder in BEIR's layout with a training and a development part: corpus
 queries.{train,dev}.jsonl.gz {_id, text, lang}, qrels.{train,dev}.tsv. Every variant is a run of one recipe (`pairmill
 ablate`) that differs in `mine.select` and `train.negatives` alone: the same pairs, batches, steps and seeds. Passages are
 encoded once for all, pairs are packed once a variant. Development queries search their own positives and --corpus random
-passages. A run that is up to date is not repeated, so the command goes on where it was stopped. The table is in
-WORK/runs/ablation.md, too.
+passages. A run that is up to date is not repeated, so the command goes on where it was stopped; with another --pairs,
+--queries, --corpus or --language the data are drawn anew. The table is in WORK/runs/ablation.md, too.
 """
 
 import argparse
@@ -68,10 +68,13 @@ def main() -> None:
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> None:
-    """Write the training pairs as JSONL and the development part as a BEIR folder, once."""
-    development = folder / "dev"
-    if (development / "qrels" / "test.tsv").exists():
+    """Write the training pairs as JSONL and the development part as a BEIR folder, once for the same settings."""
+    development, done = folder / "dev", folder / "prepared.json"
+    names = ("data", "language", "pairs", "queries", "corpus")
+    drawn = json.dumps({name: str(getattr(arguments, name)) for name in names})
+    if done.exists() and done.read_text("utf-8") == drawn:
         return
+    done.unlink(missing_ok=True)
     (development / "qrels").mkdir(parents=True, exist_ok=True)
     choose = random.Random(0)
     corpus = {row["_id"]: row for row in rows_of(arguments.data / "corpus.jsonl.gz")}
@@ -93,6 +96,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> None:
     write_rows(development / "queries.jsonl", ({"_id": each, "text": text} for each, text in sorted(queries.items())))
     lines = ["query-id\tcorpus-id\tscore", *(f"{query['_id']}\t{document}\t1" for query, document in dev)]
     (development / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    done.write_text(drawn, "utf-8")
 
 
 def judged(arguments: argparse.Namespace, part: str) -> list[tuple[dict[str, Any], str]]:

@@ -141,8 +141,9 @@ def _recipe(text: str, path: str, ablation: Ablation, variant: AblationVariant, 
         del content[job]
     if not (content.get("embeddings") or {}).get("folder"):
         content["embeddings"] = {**(content.get("embeddings") or {}), "folder": storage.join(folder, "embeddings")}
-    settings = _settings(parse_recipe(yaml.safe_dump(content), where), ablation, variant, seed, folder)
-    return parse_recipe(yaml.safe_dump(content, allow_unicode=True), where, settings)
+    text = yaml.safe_dump(content, allow_unicode=True)
+    settings = _settings(parse_recipe(text, where, tell_lines=False), ablation, variant, seed, folder)
+    return parse_recipe(text, where, settings, tell_lines=False)
 
 
 def _sources(entries: list[dict[str, Any]], variant: AblationVariant, where: str) -> list[dict[str, Any]]:
@@ -185,7 +186,13 @@ def run_all(
     runs: Sequence[AblationRun],
     display: Callable[[AblationRun], AbstractContextManager[Callable[[Event], None]]],
 ) -> None:
-    """Bring every run up to date, job by job. `display` gives what shows a run. Raises what run_recipe does."""
+    """Bring every run up to date, job by job. `display` gives what shows a run. Raises what run_recipe does.
+
+    Files that lack are told before anything runs: evaluation comes last, after hours of training.
+    """
+    for run in runs:
+        for job in run.recipe.jobs():
+            getattr(module_of(job), "check_inputs", _nothing_to_check)(run.recipe)
     done: list[RunFolder] = []
     for run in runs:
         with display(run) as tell:
@@ -194,6 +201,10 @@ def run_all(
                     adopt(job, run.recipe, run.folder, done)
                     run_recipe(run.recipe, run.folder, tell, [job])
         done.append(run.folder)
+
+
+def _nothing_to_check(recipe: Recipe) -> None:
+    """Of a job whose inputs are those of the jobs before it."""
 
 
 def adopt(job: str, recipe: Recipe, run: RunFolder, others: Sequence[RunFolder]) -> bool:

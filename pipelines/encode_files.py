@@ -156,9 +156,12 @@ def _finished(folder: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    there = all((folder / "blocks" / name).exists() for block in manifest["blocks"] for name in block["files"])
-    return manifest if there and manifest["fingerprint"] == fingerprint(**facts) else None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        there = all((folder / "blocks" / name).exists() for block in manifest["blocks"] for name in block["files"])
+        return manifest if there and manifest["fingerprint"] == fingerprint(**facts) else None
+    except (ValueError, KeyError, TypeError):  # damaged; the blocks say for themselves what they are
+        return None
 
 
 def _read(task: EncodeTask, folder: Path, facts: dict[str, Any], progress: Progress) -> tuple[Stage, list[Unit], int]:
@@ -188,7 +191,7 @@ def _encode(task: EncodeTask, stage: Stage, read: Stage, units: Sequence[Unit], 
     of_files = np.cumsum([0, *(table.num_rows for table in tables)])
     most = BLOCK_BYTES_OF_TOKEN_VECTORS if "multi_vector" in task.outputs else BLOCK_BYTES
     blocks = list(_blocks(lengths, most))
-    missing = [number for number in range(len(blocks)) if not stage.has(_name(number, "json"))]
+    missing = [number for number in range(len(blocks)) if not _is_whole(stage, number)]
     rows_missing = sum(blocks[number].stop - blocks[number].start for number in missing)
     progress.start("encode", len(lengths), "texts", len(lengths) - rows_missing)
     encoder = open_encoder(task.encoder)
@@ -227,6 +230,11 @@ def _blocks(lengths: npt.NDArray[np.int64], most_bytes: int) -> Iterator[slice]:
         end = max(start + 1, min(by_bytes, start + BLOCK_ROWS))
         yield slice(start, end)
         start = end
+
+
+def _is_whole(stage: Stage, number: int) -> bool:
+    record = _name(number, "json")
+    return stage.has(record) and all(stage.has(name) for name in storage.read_json(str(stage.file(record)))["files"])
 
 
 def _name(number: int, kind: str) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipelines.errors import UserError
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from trainer.encoder import EncoderSettings
 
 WORSE = 3  # exit code of --fail-if-worse
+_ONE_SYSTEM: Final = (
+    "--page shows two systems side by side, and there is one only: name two models, a model and a --run, or --bm25 with a "
+    "retrieval set."
+)
 
 
 @dataclass(frozen=True)
@@ -74,22 +79,25 @@ def evaluate_command(console: Console, asked: Evaluating) -> int:
     models, runs = _models(asked), [_named(given) for given in asked.run_files]
     judged = [model.name for model in models] + [name for name, _ in runs]
     _check_systems(asked, judged)
+    _check_files(asked, runs)
     folders, chosen = _folders(asked), _chosen(asked)
     with tempfile.TemporaryDirectory(prefix="pairmill-evaluate-") as scratch:
         sets = load_sets(folders, asked.work or scratch)
         _tell_about_sets(console, sets)
+        _check_page(asked, sets, judged)
         results = list(_results(console, asked, models, runs, sets, chosen, scratch))
         results = in_order_of_sets(results, sets)
-        mteb_rows = [row for model in models for row in _of_mteb(asked, model)] if asked.mteb else []
         comparisons = compared(results, asked.seed) if asked.compare or asked.fail_if_worse is not None else []
         published = published_rows(sets)
-        files = write_results(asked.output, results, comparisons, published, mteb_rows)
+        files = write_results(asked.output, results, comparisons, published)
+        console.print(evaluation_view(results, comparisons, published))
         if asked.save_runs:
             files += save_runs(asked.save_runs, results)
         if asked.page:
-            files.append(_write_page(asked, results, comparisons))
-        console.print(evaluation_view(results, comparisons, published))
-        if mteb_rows:
+            files.append(_write_page(asked, results))
+        if asked.mteb:  # last: a hub that does not answer takes nothing of the rest away
+            mteb_rows = [row for model in models for row in _of_mteb(asked, model)]
+            write_results(asked.output, results, comparisons, published, mteb_rows)
             console.print(mteb_view(mteb_rows))
         console.print(files_line(files), highlight=False, markup=False, soft_wrap=True)
         return _gate(console, asked, comparisons, judged)
@@ -104,18 +112,23 @@ def _models(asked: Evaluating) -> list[_Model]:
     from trainer.encoder import EncoderSettings
 
     named = [_named(given) for given in asked.models]
-    names = {name for name, _ in named}
-    general = {key: value for key, value in asked.encoder.items() if key.partition(".")[0] not in names}
+    names = [name for name, _ in named]
+    general = {key: value for key, value in asked.encoder.items() if _model_of(key, names) is None}
     found = []
     for name, path in named:
         own = {
-            key.removeprefix(f"{name}."): value for key, value in asked.encoder.items() if key.startswith(f"{name}.")
+            key.removeprefix(f"{name}."): value for key, value in asked.encoder.items() if _model_of(key, names) == name
         }
         try:
             found.append(_Model(name, EncoderSettings.model_validate({"model": path, **general, **own})))
         except ValidationError as error:
             raise UserError(explain_validation(error, "the command line", {}, EncoderSettings)) from None
     return found
+
+
+def _model_of(key: str, names: Sequence[str]) -> str | None:
+    """Whose setting NAME.KEY is, a name may hold dots; None: of all models."""
+    return max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
 
 
 def _named(given: str) -> tuple[str, str]:
@@ -141,8 +154,29 @@ def _check_systems(asked: Evaluating, names: Sequence[str]) -> None:
             "--fail-if-worse compares the first system with those after it, and there is one only. Name the model that is to be "
             "kept first and the new one after it, or a run file of the new one with --run."
         )
+    if asked.fail_if_worse is not None and not asked.folders:
+        raise UserError("--fail-if-worse compares systems on folders of --data, and there is none: name one.")
+    if asked.bm25 == "both" and not asked.models:
+        raise UserError("--bm25-tokens counts the tokens of the first model, and there is none: name one.")
     if asked.page and every < 2:
-        raise UserError("--page shows two systems side by side: name two models, a model and a --run, or --bm25.")
+        raise UserError(_ONE_SYSTEM)
+
+
+def _check_page(asked: Evaluating, sets: Sequence[EvaluationSet], names: Sequence[str]) -> None:
+    """Whether two systems will have results: BM25 has none on tasks."""
+    ranked = any(of.retrieval is not None for of in sets)
+    if asked.page and len(names) + (asked.bm25 != "no" and ranked) < 2:
+        raise UserError(_ONE_SYSTEM)
+
+
+def _check_files(asked: Evaluating, runs: Sequence[tuple[str, str]]) -> None:
+    """Before any work: whether what is read is there, and what is written is no folder."""
+    for _, file in runs:
+        if not Path(file).is_file():
+            raise UserError(f"--run names {file}, and there is no such file. Correct the path.")
+    for option, path in (("--output", asked.output), ("--page", asked.page)):
+        if path and (Path(path).is_dir() or path.endswith("/")):
+            raise UserError(f"{option} {path} is a folder: name a file in it.")
 
 
 def _folders(asked: Evaluating) -> list[EvaluationFolder]:
@@ -192,14 +226,16 @@ def _results(
         folder = EvaluationFolder.model_validate(asked.tune_on)
         development = development_set(load_sets([folder], asked.work or scratch))
     with _progress(console) as (progress, bar):
-        for model in models:
-            yield from _of_model(asked, model, sets, chosen, work, progress, bar, development)
+        of_runs = []  # first, since mistakes in files are told in seconds
         for name, file in runs:
-            progress.update(bar, description=f"{name}", total=None)
-            yield from evaluate_run_file(file, name, sets, chosen)
+            progress.update(bar, description=escape(name), total=None)
+            of_runs += evaluate_run_file(file, name, sets, chosen)
+        for model in models if sets else ():
+            yield from _of_model(asked, model, sets, chosen, work, progress, bar, development)
+        yield from of_runs
         for of in sets if asked.bm25 != "no" else ():
             if of.retrieval is not None:
-                progress.update(bar, description=f"BM25 on {of.title}", total=None)
+                progress.update(bar, description=escape(f"BM25 on {of.title}"), total=None)
                 tokens = models[0].settings.model if asked.bm25 == "both" and models else None
                 yield from evaluate_bm25(of, chosen, tokens)
 
@@ -216,19 +252,19 @@ def _of_model(
 ) -> Iterator[Result]:
     from trainer.encoder_processes import open_encoder
 
-    progress.update(bar, description=f"load {model.name}", total=None, completed=0)
+    progress.update(bar, description=escape(f"load {model.name}"), total=None, completed=0)
     with closing(open_encoder(model.settings)) as encoder:
         before = 0
 
         def starting(of: EvaluationSet) -> None:
             nonlocal before
             before = encoder.encoded
-            progress.reset(bar, description=f"{model.name} on {of.title}", total=_texts(of, chosen))
+            progress.reset(bar, description=escape(f"{model.name} on {of.title}"), total=_texts(of, chosen))
 
         encoder.on_batch = lambda encoded: progress.update(bar, completed=encoded - before)
         embedded = _embedded(encoder, asked.embeddings)
         if development is not None:
-            progress.update(bar, description=f"{model.name}: weights on {development.title}")
+            progress.update(bar, description=escape(f"{model.name}: weights on {development.title}"))
             weights = tune_weights(encoder, development, chosen.modes, work)
             if weights is not None:
                 told = f"{model.name}, weights from {development.title}: {in_words(weights)}"
@@ -284,7 +320,7 @@ def _progress(console: Console) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, progress.add_task("read", total=None)
 
 
-def _write_page(asked: Evaluating, results: Sequence[Result], comparisons: Sequence[SetComparison]) -> Path:
+def _write_page(asked: Evaluating, results: Sequence[Result]) -> Path:
     from pipelines.evaluate_moved import side_by_side
     from pipelines.report.side_by_side import write_page
 
@@ -298,5 +334,5 @@ def _gate(console: Console, asked: Evaluating, comparisons: Sequence[SetComparis
         return 0
     failed = worse_than_first(comparisons, systems, asked.fail_if_worse)
     for words in failed:
-        console.print(f"[red]worse[/] {words}", highlight=False, soft_wrap=True)
+        console.print(f"[red]worse[/] {escape(words)}", highlight=False, soft_wrap=True)
     return WORSE if failed else 0

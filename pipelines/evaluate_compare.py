@@ -133,11 +133,19 @@ def _difference(first: Result, second: Result, metric: str, seed: int) -> Iterat
 def worse_than_first(comparisons: Sequence[SetComparison], systems: Sequence[str], most: float) -> list[str]:
     """In words, where one of `systems` is worse than the first of them by more than `most` in a set's main metric.
 
-    Where one of the two has no value, nothing says that it is not worse: that counts, too.
+    Where one of the two has no value, or they share no set, nothing says that it is not worse: that counts, too. A mode that
+    the first system lacks is not held against its other modes, unless the two share none on that set.
     """
-    found = []
-    for each in comparisons:
-        if each.first != systems[0] or each.second not in systems[1:]:
+    meant = [each for each in comparisons if each.first == systems[0] and each.second in systems[1:]]
+    alike = {_pair(each) for each in meant if each.first_mode == each.second_mode}
+    compared_ones = {each.second for each in meant}
+    found = [
+        f"{name} cannot be compared with {systems[0]}: there is no set that both have results on"
+        for name in systems[1:]
+        if name not in compared_ones
+    ]
+    for each in meant:
+        if each.first_mode != each.second_mode and _pair(each) in alike:
             continue
         main = each.main
         if main is None:
@@ -150,6 +158,10 @@ def worse_than_first(comparisons: Sequence[SetComparison], systems: Sequence[str
                 f"{main.second:.4f}, {main.difference:+.4f}"
             )
     return found
+
+
+def _pair(each: SetComparison) -> tuple[str, str | None, str]:
+    return (each.data, each.language, each.second)
 
 
 def _title(each: SetComparison) -> str:

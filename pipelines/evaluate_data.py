@@ -30,6 +30,7 @@ QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STEPS: Final = np.arange(-1000, 1001) / 1000  # of relevance: quantiles are told in thousandths
 _MIDDLE: Final = QUANTILES.index(0.5)
 _DUPLICATES: Final = ("duplicate_pair", "near_duplicate_pair")
+_DROPPING: Final = ("filter", "decontaminate", "dedup", "score")
 _BETWEEN: Final = "\x00"
 
 Counts = Mapping[str, int]  # in, out, drop:REASON
@@ -45,7 +46,7 @@ class GroupQuality:
 
     source: str
     language: str
-    extracted: int
+    extracted: int  # and synthesized: what came into the first job that drops pairs, or extract's where none is finished
     kept: int  # by the last finished job that drops pairs, before pack chooses
     filtered: float | None
     leaks: float | None
@@ -91,11 +92,10 @@ def data_quality(run: RunFolder, tell: Callable[[int], None] = lambda rows: None
     scores = _relevance(finished.urls("score", PAIRS, HELD_OUT, REJECTS), tell)
     jobs = {name: manifest.languages for name, manifest in finished.manifests.items()}
     last = finished.pairs_job() or "extract"
-    keys = sorted(
-        {(source, language) for source, found in jobs["extract"].items() for language in found} | scores.keys()
-    )
+    counted = (of_job for name, of_job in jobs.items() if name in ("extract", *_DROPPING))
+    keys = sorted({(source, each) for of_job in counted for source, found in of_job.items() for each in found} | scores.keys())
     groups = [_group(key, jobs, last, scores.get(key)) for key in keys]
-    waited = [job for job in recipe.jobs() if job in ("filter", "decontaminate", "dedup", "score") and job not in jobs]
+    waited = [job for job in recipe.jobs() if job in _DROPPING and job not in jobs]
     estimate = false_negatives(finished)
     facts = None if estimate is None else {"judge": estimate.judge, **estimate.facts}
     return DataQuality(sorted(groups, key=_worst_first), facts, _judged(finished), waited)
@@ -123,10 +123,12 @@ def _group(
 ) -> GroupQuality:
     counts = {job: of_job.get(key[0], {}).get(key[1], {}) for job, of_job in jobs.items()}
     known = int(scored[:-1].sum()) if scored is not None else 0
+    entered = next((counts[job]["in"] for job in _DROPPING if counts.get(job, {}).get("in")), None)
+    extracted = counts["extract"].get("out", 0) if entered is None else entered
     return GroupQuality(
         *key,
-        extracted=counts["extract"].get("out", 0),
-        kept=counts[last].get("out", 0),
+        extracted=extracted,
+        kept=counts[last].get("out", 0) if last in _DROPPING else extracted,
         filtered=_share(counts.get("filter"), None),
         leaks=_share(counts.get("decontaminate"), None),
         duplicates=_share(counts.get("dedup"), _DUPLICATES[:1]),

@@ -180,14 +180,13 @@ def _means_table(published: Sequence[PublishedRow], results: Sequence[Result]) -
 
 def means_of(results: Sequence[Result], benchmark: str, metric: str) -> list[tuple[str, str, float]]:
     """(system, mode, unweighted mean) over the sets of a benchmark that a published mean is of."""
-    from pipelines.evaluate_published import folded, published_tables
+    from pipelines.evaluate_published import is_of, published_tables
 
     table = next(each for each in published_tables() if (each.benchmark, each.metric) == (benchmark, metric))
-    names = set(table.sets) or {benchmark}
     values: dict[tuple[str, str], list[float]] = {}
     for result in results:
         value = result.overall.get(metric)
-        if folded(result.of.benchmark) in names and isinstance(value, float):
+        if is_of(result.of, table) and isinstance(value, float):
             values.setdefault((result.system, result.mode), []).append(value)
     most = max(map(len, values.values()), default=0)
     return [(*system, sum(each) / len(each)) for system, each in values.items() if len(each) == most]

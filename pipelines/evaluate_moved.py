@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.evaluate_compare import by_set, compared, partner_of
 from pipelines.evaluate_systems import Result
+from pipelines.report.text import FULL_CHARACTERS
 
 if TYPE_CHECKING:
     from trainer.evaluate import RetrievalData
 
-KEPT_CHARACTERS: Final = 2_000  # of a text
+KEPT_CHARACTERS: Final = FULL_CHARACTERS + 1  # of a text: one more than is shown, so that the page tells of the cut
 
 
 class _Shown(BaseModel):
@@ -65,7 +66,7 @@ class MovedSet(_Shown):
     p_value: float | None
     better: int | None
     worse: int | None
-    depth: int | None  # passages of each ranking that were kept
+    depth: int | None  # passages of each ranking that were kept, of the shorter where they differ
     gained: tuple[MovedQuery, ...]
     lost: tuple[MovedQuery, ...]
 
@@ -120,10 +121,16 @@ def _moved_set(first: Result, second: Result, count: int, seed: int) -> MovedSet
         p_value=main and main.p_value,
         better=main and main.better,
         worse=main and main.worse,
-        depth=None if second.ranking is None else int(second.ranking.rows.shape[1]),
+        depth=_depth(first, second),
         gained=tuple(gained),
         lost=tuple(lost),
     )
+
+
+def _depth(first: Result, second: Result) -> int | None:
+    if first.ranking is None or second.ranking is None:
+        return None
+    return int(min(first.ranking.rows.shape[1], second.ranking.rows.shape[1]))
 
 
 def _moved(first: Result, second: Result, count: int) -> tuple[list[MovedQuery], list[MovedQuery]]:
@@ -167,7 +174,10 @@ class _Look:
         wanted = set(queries)
         place = {query: row for row, query in enumerate(data.query_ids) if query in wanted}
         ranks = {query: (_ranks(first, data, place[query]), _ranks(second, data, place[query])) for query in queries}
-        relevant = {query: _relevant(data, query, place[query], ranks[query]) for query in queries}
+        # Where answers decide, the texts of all that is ranked, at once: ids are looked for in the whole corpus.
+        ranked = {document for pair in ranks.values() for rank in pair for document in rank}
+        read = {} if data.answers is None else _texts(data, ranked, None)
+        relevant = {query: _relevant(data, query, place[query], ranks[query], read) for query in queries}
         documents = {document for query in queries for document in _shown_documents(ranks[query], relevant[query])}
         values = (_values(first), _values(second))
         return cls(data, place, values, ranks, relevant, _texts(data, documents))
@@ -213,14 +223,18 @@ def _ranks(result: Result, data: "RetrievalData", place: int) -> dict[str, int]:
 
 
 def _relevant(
-    data: "RetrievalData", query: str, place: int, ranks: tuple[Mapping[str, int], Mapping[str, int]]
+    data: "RetrievalData",
+    query: str,
+    place: int,
+    ranks: tuple[Mapping[str, int], Mapping[str, int]],
+    texts: Mapping[str, str],
 ) -> list[str]:
-    """The relevant documents, best ranked first: of those judged, or, where answers decide, of those ranked."""
+    """The relevant documents, best ranked first: of those judged, or, where answers decide, of those ranked (in `texts`)."""
     if data.answers is not None:
         from trainer.evaluate.answers import holds_answer
 
-        texts = _texts(data, ranks[0].keys() | ranks[1].keys(), None)
-        found = [document for document, text in texts.items() if holds_answer(text, data.answers[place])]
+        ranked = ranks[0].keys() | ranks[1].keys()
+        found = [document for document in ranked if holds_answer(texts[document], data.answers[place])]
     else:
         found = [document for document, grade in data.relevance.get(query, {}).items() if grade > 0]
     never = 1 + max(map(len, ranks))

@@ -88,20 +88,27 @@ def _rows(table: PublishedTable, sets: Sequence[EvaluationSet]) -> Iterator[Publ
         if set(table.sets) <= {folded(of.benchmark) for of in sets}:
             yield from _column(table, AVERAGE, None, None)
         return
-    meant = [of for of in sets if folded(of.benchmark) == table.benchmark and _is_split(of, table)]
-    languages = {of.language for of in meant}
+    meant = [of for of in sets if is_of(of, table)]
+    divided = _languages_of(table.benchmark)
     for column in table.columns:
-        beside = [of for of in meant if of.language == column]
-        if beside:
-            yield from _column(table, column, beside[0].name, column)
-        elif column == AVERAGE and meant:
-            divided = _languages_of(table.benchmark)
-            if divided <= languages:
-                yield from _column(table, column, meant[0].name, AVERAGE if divided else None)
+        if column != AVERAGE:
+            for of in meant:
+                if of.language == column:
+                    yield from _column(table, column, of.name, column)
+        elif divided and divided <= {of.language for of in meant}:
+            yield from _column(table, column, meant[0].name, AVERAGE)
+        elif not divided:
+            for of in meant:
+                yield from _column(table, column, of.name, of.language)
 
 
-def _is_split(of: EvaluationSet, table: PublishedTable) -> bool:
-    return of.folder.split in (None, table.split) or table.split == "all"
+def is_of(of: EvaluationSet, table: PublishedTable) -> bool:
+    """Whether a set is what a table is of, or one of those that its means are over: MKQA's English is in no mean (M3 table 2)."""
+    if table.sets:
+        return folded(of.benchmark) in table.sets
+    split = of.folder.split in (None, table.split) or table.split == "all"
+    languages = _languages_of(table.benchmark)
+    return folded(of.benchmark) == table.benchmark and split and (not languages or of.language in languages)
 
 
 def _languages_of(benchmark: str) -> set[str]:
@@ -121,4 +128,4 @@ def _column(table: PublishedTable, column: str, data: str | None, language: str 
 
 def folded(name: str) -> str:
     """A benchmark's name as tables have it: lower case, without -classification and the like behind it."""
-    return re.sub(r"[-_](classification|reranking|retrieval)$", "", name.lower())
+    return re.sub(r"[-_]?classification$|[-_](reranking|retrieval)$", "", name.lower())

@@ -19,12 +19,17 @@ from pipelines.evaluate_systems import MetricRow, Result
 
 def queries_file(output: str | Path) -> Path:
     """metrics.json -> metrics.queries.parquet"""
-    return Path(output).with_suffix(".queries.parquet")
+    return _beside(output, "queries.parquet")
 
 
 def comparisons_file(output: str | Path) -> Path:
     """metrics.json -> metrics.comparisons.json"""
-    return Path(output).with_suffix(".comparisons.json")
+    return _beside(output, "comparisons.json")
+
+
+def _beside(output: str | Path, ending: str) -> Path:
+    """bge-v1.5 keeps its .5, so that bge-v1.0 has files of its own."""
+    return Path(output).with_name(f"{Path(output).name.removesuffix('.json')}.{ending}")
 
 
 def write_results(

@@ -7,7 +7,7 @@ Out: `EvaluationSet`s, one for each language of a retrieval set and one for each
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -52,8 +52,10 @@ def load_sets(folders: Sequence[EvaluationFolder], work: str | Path | None = Non
     Raises EvaluationDataError for a folder that is missing, damaged or of no known layout.
     """
     found = [each for folder in folders for each in _sets_of(folder, work)]
-    taken = Counter((each.name, each.language) for each in found)
-    return [_renamed(each) if taken[each.name, each.language] > 1 else each for each in found]
+    for name in (_end_of_path, _with_split):
+        taken = Counter((each.name, each.language) for each in found)
+        found = [_renamed(each, name(each)) if taken[each.name, each.language] > 1 else each for each in found]
+    return list(_numbered(found))
 
 
 def _sets_of(folder: EvaluationFolder, work: str | Path | None) -> list[EvaluationSet]:
@@ -110,9 +112,26 @@ def _benchmark(data: "RetrievalData") -> str:
     return data.name if data.layout == "beir" else data.layout
 
 
-def _renamed(each: EvaluationSet) -> EvaluationSet:
-    """Under the last two parts of its path: two folders may have one name."""
-    name = "/".join(Path(each.folder.path).resolve().parts[-2:])
+def _end_of_path(each: EvaluationSet) -> str:
+    """The last two parts of its path: two folders may have one name."""
+    return "/".join(Path(each.folder.path).resolve().parts[-2:])
+
+
+def _with_split(each: EvaluationSet) -> str:
+    """One folder may be given twice, with two splits."""
+    return f"{each.name} {each.folder.split}" if each.folder.split else each.name
+
+
+def _numbered(sets: Sequence[EvaluationSet]) -> Iterator[EvaluationSet]:
+    """Those whose name is taken with a number behind it."""
+    seen: Counter[tuple[str, str | None]] = Counter()
+    for each in sets:
+        seen[each.name, each.language] += 1
+        count = seen[each.name, each.language]
+        yield each if count == 1 else _renamed(each, f"{each.name} ({count})")
+
+
+def _renamed(each: EvaluationSet, name: str) -> EvaluationSet:
     return replace(
         each,
         name=name,

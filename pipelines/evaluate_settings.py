@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["dense", "lexical", "multi_vector", "dense+lexical", "all"]
 FolderLayout = Literal["beir", "miracl", "mrtydi", "mldr", "mkqa", "task"]
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class EvaluationWeights(BaseModel):
@@ -19,8 +20,8 @@ class EvaluationWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dense_lexical: tuple[float, float] | None = Field(None, description="(w1, w2); default: the paper's")
-    all: tuple[float, float, float] | None = Field(None, description="(w1, w2, w3); default: the paper's")
+    dense_lexical: tuple[_Weight, _Weight] | None = Field(None, description="(w1, w2); default: the paper's")
+    all: tuple[_Weight, _Weight, _Weight] | None = Field(None, description="(w1, w2, w3); default: the paper's")
 
     def hybrid(self) -> "HybridWeights":
         """As trainer.evaluate has them; those not given are MIRACL's (M3 section 4.1)."""

@@ -6,6 +6,7 @@ Out: `Result`s, one for each set and mode, set by set.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -234,12 +235,15 @@ def save_runs(folder: str | Path, results: Sequence[Result]) -> list[Path]:
     """Write each ranking as FOLDER/SET.LANGUAGE.SYSTEM.MODE.trec; the files in order."""
     from trainer.evaluate import write_run
 
-    files = []
+    files: list[Path] = []
+    stems: Counter[str] = Counter()
     for result in results:
         if result.ranking is None or result.of.retrieval is None:
             continue
         names = (result.of.name, result.of.language, result.system, result.mode)
-        file = Path(folder) / f"{'.'.join(file_name(name) for name in names if name)}.trec"
+        stem = ".".join(file_name(name) for name in names if name)
+        stems[stem] += 1  # a/b and a-b would have one file
+        file = Path(folder) / (f"{stem}.trec" if stems[stem] == 1 else f"{stem}.{stems[stem]}.trec")
         tag = file_name(result.system)
         write_run(file, result.of.retrieval, result.ranking.scores, result.ranking.rows, name=tag)
         files.append(file)
@@ -247,8 +251,8 @@ def save_runs(folder: str | Path, results: Sequence[Result]) -> list[Path]:
 
 
 def file_name(name: str) -> str:
-    """A name as part of a file's."""
-    return re.sub(r"[^A-Za-z0-9_+-]+", "-", name.removeprefix("package://")).strip("-") or "unnamed"
+    """A name as part of a file's: letters and digits of any script stay."""
+    return re.sub(r"[^\w+-]+", "-", name.removeprefix("package://")).strip("-") or "unnamed"
 
 
 def shown_name(system: str) -> str:

@@ -48,7 +48,7 @@ def settings_of_run(path: str) -> FilterSettings:
 def pairs_of_run(path: str) -> Iterator[pa.RecordBatch]:
     """The pairs that a run's filter job reads, or would read, as PAIR batches."""
     run = RunFolder(path)
-    before = finished(run, "extract")
+    before = finished(run, "extract" if load_recipe(run.recipe).synthesize is None else "synthesize")
     for file in before.files_of(PAIRS):
         yield from read_batches(storage.join(run.job(before.job), file.path), rows=ROWS)
 

@@ -48,7 +48,8 @@ def pack_plain_texts(
     place = storage.join(folder, MANIFEST)
     if storage.exists(place):
         manifest = storage.read_json(place)
-        if manifest.get("fingerprint") == wanted:
+        there = set(storage.list_tree(folder))
+        if manifest.get("fingerprint") == wanted and all(file["path"] in there for file in manifest["files"]):
             return dict(manifest["details"])
     storage.remove(place)
     storage.remove(storage.join(folder, TEXTS))

@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from filters.language import language_group
 from pipelines import storage
 from pipelines.errors import UserError
-from pipelines.question_checking import identified_groups
-from pipelines.synthesize_settings import LocalLlm, SynthesizeSettings
+from pipelines.question_checking import groups_told_apart, identified_groups
+from pipelines.synthesize_settings import LocalLlm, QuestionBatches, SynthesizeSettings
 from synth.answer_cache import Cache, StoredAnswer
 from synth.batch_mode import BatchMode
 from synth.chat_request import Answer, ChatRequest
@@ -49,6 +48,7 @@ ASKED: Final = pa.schema(
         pa.field("money", pa.float64(), nullable=False),
     ]
 )
+UNANSWERED: Final = ("gave_up", "in_batch")  # reasons that say nothing of the question: it may be answered another time
 _SHOWN_WORDS: Final = 2_000  # characters kept of an answer that is no question
 _DECIDING: Final = (  # of the client's settings: what decides the answers
     "model",
@@ -87,6 +87,13 @@ def client_of(settings: SynthesizeSettings, folder: str) -> ClientSettings:
     return client.model_copy(update=_identity(settings.local_model))
 
 
+def batches_of(settings: SynthesizeSettings, folder: str) -> QuestionBatches | None:
+    """The settings of batch mode, with its folder made whole. Raises UserError where that would not be on a local disk."""
+    if settings.batch is None:
+        return None
+    return settings.batch.model_copy(update={"folder": _local(settings.batch.folder, folder)})
+
+
 def _identity(local: LocalLlm) -> dict[str, Any]:
     server = LocalServer(local.model())
     return {
@@ -121,11 +128,12 @@ def asked_facts(settings: SynthesizeSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class QuestionWriter:
-    """A model and a prompt; `ask` has requests answered by whatever way the settings say."""
+    """A model and a prompt; requests are answered in batches where there are any, else one by one."""
 
     settings: SynthesizeSettings
     template: PromptTemplate
     client: ClientSettings
+    batches: QuestionBatches | None
 
     def requests(self, paragraphs: Sequence[Mapping[str, Any]]) -> list[ChatRequest]:
         """The first request about each PARAGRAPH row; its id is the question's."""
@@ -165,8 +173,8 @@ class QuestionWriter:
             answers[answer.id] = answer
             tell(len(answers))
 
-        if self.settings.batch is not None:
-            BatchMode(self.client, self.settings.batch).run_here(lambda: requests, keep)
+        if self.batches is not None:
+            BatchMode(self.client, self.batches).run_here(lambda: requests, keep)
         else:
             for answer in ChatClient(self.client).ask(requests):
                 keep(answer)
@@ -180,7 +188,7 @@ class QuestionWriter:
                 "question": pa.array([each.question if each else None for each in read], pa.string()),
                 "hard_negative": pa.array([each.hard_negative if each else None for each in read], pa.string()),
                 "paragraph": pa.array([row["text"] for row in rows], pa.string()),
-                "language": pa.array([language_group(row["language"]) for row in rows], pa.string()),
+                "language": groups_told_apart([row["language"] for row in rows], self.settings.language),
             }
         )
         reasons, of_negatives = self._reasons(checked)
@@ -213,9 +221,7 @@ class QuestionWriter:
         reasons = check_questions(checked, settings, identify, self.template.instructions)
         if checked["hard_negative"].null_count == len(checked):
             return reasons.to_pylist(), [None] * len(checked)
-        place = checked.column_names.index("question")
-        told = checked.set_column(place, "question", checked["question"].fill_null(""))
-        return reasons.to_pylist(), check_hard_negatives(told, settings, identify).to_pylist()
+        return reasons.to_pylist(), check_hard_negatives(checked, settings, identify).to_pylist()
 
 
 def _costs(stored: StoredAnswer | None) -> dict[str, float]:

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import progress
 from pipelines.job import DOCUMENTS, Job, forget_parts, is_committed
 from pipelines.manifest import fingerprint
 from pipelines.progress import TaskProgress
-from pipelines.question_asking import ASKED, QuestionWriter, asked_server
+from pipelines.question_asking import ASKED, UNANSWERED, QuestionWriter, asked_server, batches_of
 from pipelines.question_sample import PARAGRAPHS, Sample
 from pipelines.shards import Part, ShardWriter, Tally, commit_part, read_batches
 from pipelines.synthesize_settings import SynthesizeSettings
@@ -28,15 +29,16 @@ def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) ->
     Raises synth.errors.ChatError where the run of requests ends early: what was answered is kept.
     """
     key = _fingerprint(job, settings, version)
-    names = [f"asked-{number:05d}" for number in range(-(-sample.paragraphs // settings.block))]
+    block = rows_of_a_block(settings)
+    names = [f"asked-{number:05d}" for number in range(-(-sample.paragraphs // block))]
     progress.announce(job.folder, names, "questions")
     open_names = {name for name in names if not is_committed(job.folder, name, key)}
     forget_parts(job.folder, sorted(open_names))
     if open_names:
         with asked_server(settings, job.folder) as client:
-            writer = QuestionWriter(settings, load_prompt(settings.prompt), client)
+            writer = QuestionWriter(settings, load_prompt(settings.prompt), client, batches_of(settings, job.folder))
             urls = [sample.url(file) for file in sample.files(PARAGRAPHS)]
-            for name, rows in zip(names, rows_in_blocks(urls, settings.block), strict=True):
+            for name, rows in zip(names, rows_in_blocks(urls, block), strict=True):
                 if name in open_names:
                     _ask_block(job.folder, name, key, writer, rows)
     return job.parts(names)
@@ -45,7 +47,14 @@ def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) ->
 def _fingerprint(job: Job, settings: SynthesizeSettings, version: int) -> str:
     deciding = {name: value for name, value in job.plan.settings.items() if name not in _DECIDED_LATER}
     documents = [each for each in job.plan.inputs if each["path"].startswith(f"{DOCUMENTS}/")]
-    return fingerprint(version=version, settings=deciding, inputs=documents, block=settings.block)
+    return fingerprint(version=version, settings=deciding, inputs=documents, block=rows_of_a_block(settings))
+
+
+def rows_of_a_block(settings: SynthesizeSettings) -> int:
+    """Paragraphs that are asked about together; in batch mode as many as the server works on at once, since a block waits
+    for the batches of the one before it, up to a day."""
+    batch = settings.batch
+    return settings.block if batch is None else max(settings.block, batch.at_once * batch.most_requests)
 
 
 def _ask_block(folder: str, name: str, key: str, writer: QuestionWriter, rows: pa.Table) -> None:
@@ -54,7 +63,9 @@ def _ask_block(folder: str, name: str, key: str, writer: QuestionWriter, rows: p
     with ShardWriter(folder, ASKED_ROLE, name, ASKED) as shard:
         shard.write(found)
     assert shard.file is not None
-    commit_part(folder, name, key, [shard.file], Tally(), [])
+    # With a request that the server never answered the block is open for the next time the job runs.
+    waiting = pc.any(pc.is_in(found["reason"], value_set=pa.array(UNANSWERED))).as_py()
+    commit_part(folder, name, f"{key} unanswered" if waiting else key, [shard.file], Tally(), [])
 
 
 @contextmanager

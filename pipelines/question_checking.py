@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.language import LanguageSettings, language_groups, measure_language
+from filters.language import LanguageSettings, language_group, language_groups, load_language_model, measure_language
 from filters.near_duplicates import NearDuplicateSettings
 from pipelines.embeddings import Embeddings
 from pipelines.synthesize_settings import JudgedQuestions, RoundTrip
@@ -39,6 +39,16 @@ def identified_groups(settings: LanguageSettings) -> Identify:
         return language_groups(languages), sure
 
     return identify
+
+
+def groups_told_apart(codes: Sequence[str], settings: LanguageSettings | None) -> pa.Array:
+    """The groups of languages; `und`, which is not compared, for those that the model never names: it would take their texts
+    for a neighbour's."""
+    groups = [language_group(code) for code in codes]
+    if settings is not None:
+        known = load_language_model(settings.model).languages
+        groups = [group if group in known else UNKNOWN for group in groups]
+    return pa.array(groups, pa.string())
 
 
 def _identified(settings: LanguageSettings, texts: pa.Array) -> tuple[pa.Array, npt.NDArray[np.float32]]:

@@ -1,15 +1,12 @@
 """The questions of a shard of documents as rows: those kept with where they came from, pairs for training, and rejects."""
 
-import shutil
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import storage
 from pipelines.job import DOCUMENTS, PAIRS, Job
 from pipelines.manifest import fingerprint
 from pipelines.progress import TaskProgress
@@ -54,17 +51,23 @@ _COUNTED_BY: Final = {"source": "source", "query_lang": "language", "positive_la
 _OF_ANSWER: Final = ("question", "hard_negatives", "model", "request", "tries", "input_tokens", "output_tokens")
 
 
-def write(job: Job, sample: Sample, asked: pa.Table, verdicts: pa.Table, *, into_training: bool) -> list[Part]:
-    """The questions, pairs and rejects of each shard of chosen documents, from ASKED and VERDICT rows in the sample's order."""
+def write(
+    job: Job, sample: Sample, asked: pa.Table, verdicts: pa.Table, answered: str, *, into_training: bool
+) -> list[Part]:
+    """The questions, pairs and rejects of each shard of chosen documents, from ASKED and VERDICT rows in the sample's order.
+
+    `answered` is a hash of both: the same job may have run before with fewer answers.
+    """
     from pipelines.transforms import Task
 
     answers = pa.table({name: asked[name] for name in _OF_ANSWER} | {name: verdicts[name] for name in VERDICT.names})
+    key = fingerprint(job=job.fingerprint, answered=answered)
     tasks, first = [], 0
     for documents, paragraphs in zip(sample.files(DOCUMENTS), sample.files(PARAGRAPHS), strict=True):
         rows = answers.slice(first, paragraphs.rows)
         first += paragraphs.rows
         payload = sample.url(documents), sample.url(paragraphs), rows
-        tasks.append(Task(f"questions-{_stem(documents)}", job.fingerprint, payload))
+        tasks.append(Task(f"questions-{_stem(documents)}", key, payload))
     facts = job.plan.settings["asked"]
     constant = {"prompt": facts["prompt"], "asked_with": fingerprint(**facts)}
     task = partial(write_questions, job.folder, constant, into_training)
@@ -161,25 +164,3 @@ def _rejects(rows: pa.Table, documents: pa.RecordBatch) -> pa.RecordBatch:
     }
     filled = [columns.get(field.name, pa.nulls(len(rows), field.type)) for field in schema.REJECT]
     return pa.RecordBatch.from_arrays(filled, schema=schema.REJECT)
-
-
-def carry_pairs(job: Job) -> list[ShardFile]:
-    """Extract's pairs beside those of the questions, as the same files: hard links on a local disk, copies elsewhere."""
-    files = job.manifest("extract").files_of(PAIRS)
-    for file in files:
-        _link(storage.join(job.run.job("extract"), file.path), storage.join(job.folder, file.path))
-    return files
-
-
-def _link(url: str, target: str) -> None:
-    storage.remove(target)
-    filesystem, path = storage.split_url(url)
-    if not storage.is_local(url):
-        filesystem.copy(path, storage.split_url(target)[1])
-        return
-    source, copy = Path(path), Path(storage.split_url(target)[1])
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        copy.hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, copy)

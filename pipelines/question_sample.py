@@ -2,34 +2,41 @@
 
 facts-SHARD        the documents of one shard: language (identified where none is told), length, text's id
 choice             of all facts together: the split of each chosen document; of equal texts one document
-paragraphs-SHARD   the chosen documents of one shard (role `documents`), and their chosen paragraphs (role `paragraphs`)
+paragraphs-SHARD   the chosen documents of one shard (role `documents`), and their chosen paragraphs (role `paragraphs`):
+                   parts that are in another language than their document are passed over before anybody is asked
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.language import language_model_sha256
 from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.job import DOCUMENTS, Job
 from pipelines.manifest import fingerprint
 from pipelines.progress import TaskProgress
-from pipelines.question_checking import identified_languages
+from pipelines.question_checking import groups_told_apart, identified_groups, identified_languages
 from pipelines.shards import Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from pipelines.synthesize_settings import SynthesizeSettings
 from sources.languages import UNKNOWN
 from sources.schema import DOCUMENT, text_id, text_ids
-from synth.paragraphs import choose_paragraphs, paragraph_text
-from synth.sampling import CORPUS, FACTS, SamplingSettings, choose_documents, document_facts, shortfalls
+from synth.paragraphs import Paragraph, choose_paragraphs, paragraph_text, paragraphs_in_turn
+from synth.question_checks import in_other_language
+from synth.sampling import CORPUS, FACTS, SPLITS, SamplingSettings, choose_documents, document_facts, shortfalls
 from synth.token_count import tokenizer_count
 
 FACTS_ROLE: Final = "facts"
 PARAGRAPHS: Final = "paragraphs"
+_KEY: Final = ("source", "document_id")
 CHOSEN_DOCUMENT: Final = DOCUMENT.append(pa.field("split", pa.string(), nullable=False))
 DOCUMENT_FACTS: Final = FACTS.append(pa.field("text_id", pa.binary(16), nullable=False))
 PARAGRAPH: Final = pa.schema(
@@ -48,6 +55,7 @@ PARAGRAPH: Final = pa.schema(
         pa.field("text", pa.string(), nullable=False),
     ]
 )
+PASSED_OVER: Final = "in_other_language"  # of a part's details: paragraphs by language of their documents
 DUPLICATE: Final = "equal_text"  # why a document is not eligible: another one, chosen by hash, has the same text
 
 
@@ -57,7 +65,8 @@ class Sample:
 
     folder: str
     parts: list[Part]
-    details: dict[str, Any]  # documents read, those not eligible by reason, languages with fewer than wanted
+    details: dict[str, Any]  # documents read, those not eligible by reason, languages with fewer than wanted ...
+    held_out: pa.Array  # document_keys: documents with the text of one whose questions are of dev or test
 
     def files(self, role: str) -> list[ShardFile]:
         """The shards of a role."""
@@ -89,8 +98,8 @@ def sample_paragraphs(job: Job, settings: SynthesizeSettings, version: int) -> S
         fingerprint,
         version=version,
         sampling=sampling.model_dump(mode="json"),
-        tokenizer=str(settings.length_tokenizer),
-        language=settings.language.model_dump(mode="json") if settings.language else None,
+        tokenizer=tokenizer_sha256(settings.length_tokenizer),
+        language=_language_facts(settings),
     )
     size = sum(file.bytes for file in files)
     urls = {_stem(file): storage.join(folder, file.path) for file in files}
@@ -106,19 +115,68 @@ def sample_paragraphs(job: Job, settings: SynthesizeSettings, version: int) -> S
         for stem, url, of_shard in _by_shard(urls, facts_parts, facts, chosen)
     ]
     parts = job.run_tasks(tasks, partial(write_paragraphs, job.folder, settings), bytes_to_read=size)
-    details = {
+    details: dict[str, Any] = {
         "documents_read": len(facts),
         "not_eligible": _counted(facts["why_not"]),
         "shortfalls": shortfalls(chosen, sampling),
+        PASSED_OVER: _summed([part.details.get(PASSED_OVER, {}) for part in parts]),
     }
-    sample = Sample(job.folder, [*facts_parts, *parts], details)
+    sample = Sample(job.folder, [*facts_parts, *parts], details, held_out_documents(facts, chosen))
     if not sample.paragraphs:
         raise UserError(
             f"None of the {len(chosen):,} chosen documents has a paragraph that a question could be asked about: lower "
             "synthesize.paragraphs.min_characters, or look whether the source keeps the line breaks of its texts (the source "
-            "`documents` does)."
+            f"`documents` does).{_told_of_languages(details[PASSED_OVER])}"
         )
     return sample
+
+
+def _language_facts(settings: SynthesizeSettings) -> dict[str, Any] | None:
+    """What decides which language a text is said to be in."""
+    if settings.language is None:
+        return None
+    checks = settings.checks
+    return settings.language.model_dump(mode="json") | {
+        "sha256": language_model_sha256(settings.language),
+        "sure": [checks.min_language_probability, checks.min_language_characters],
+    }
+
+
+def tokenizer_sha256(path: Path | None) -> str | None:
+    """The content of a tokenizer.json, for fingerprints; None where there is no such file, which is told when it is read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
+
+
+def _told_of_languages(passed_over: Mapping[str, int]) -> str:
+    if not passed_over:
+        return ""
+    told = ", ".join(f"{rows:,} of {language}" for language, rows in passed_over.items())
+    return (
+        f" Paragraphs in another language than their document were passed over: {told}; see `language` of the source."
+    )
+
+
+def held_out_documents(facts: pa.Table, chosen: pa.Table) -> pa.Array:
+    """The keys of all documents that no other pair may be trained on: string, those of dev and test and their equals."""
+    test = document_keys(chosen.filter(pc.is_in(chosen["split"], value_set=pa.array(SPLITS[1:]))))
+    keys = document_keys(facts)
+    texts = facts["text_id"].filter(pc.is_in(keys, value_set=test)).combine_chunks()
+    return pc.unique(keys.filter(pc.is_in(facts["text_id"], value_set=texts).combine_chunks()))
+
+
+def document_keys(rows: pa.Table | pa.RecordBatch) -> pa.Array:
+    """document_key of each row, string."""
+    source, identity = (
+        pa.chunked_array([rows[name]]) if isinstance(rows, pa.RecordBatch) else rows[name] for name in _KEY
+    )
+    return pc.binary_join_element_wise(source, identity, "\x00").combine_chunks()
+
+
+def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:
@@ -228,15 +286,17 @@ def write_paragraphs(folder: str, settings: SynthesizeSettings, task: Any, progr
     """The chosen documents of one shard, and the paragraphs of those that are asked about."""
     url, chosen = task.payload
     schemas = {DOCUMENTS: CHOSEN_DOCUMENT, PARAGRAPHS: PARAGRAPH}
+    passed_over: Counter[str] = Counter()
     with ShardSet(folder, task.name.removeprefix("paragraphs-"), schemas, always=[DOCUMENTS, PARAGRAPHS]) as shards:
         rows = 0
         for batch in read_batches(url, rows=256):
             documents = _chosen_rows(batch, {row - rows: split for row, split in chosen.items() if row >= rows})
             shards.write(DOCUMENTS, documents)
-            shards.write(PARAGRAPHS, paragraphs_of(documents, settings))
+            shards.write(PARAGRAPHS, paragraphs_of(documents, settings, passed_over))
             rows += batch.num_rows
             progress.beat(rows)
-    return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [])
+    details = {PASSED_OVER: dict(sorted(passed_over.items()))}
+    return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [], details=details)
 
 
 def _chosen_rows(batch: pa.RecordBatch, chosen: dict[int, tuple[str, str]]) -> pa.RecordBatch:
@@ -253,17 +313,49 @@ def document_key(row: Mapping[str, Any]) -> str:
     return f"{row['source']}\x00{row['document_id']}"
 
 
-def paragraphs_of(documents: pa.RecordBatch, settings: SynthesizeSettings) -> pa.RecordBatch:
-    """PARAGRAPH rows of the documents that are no mere distractors."""
+def paragraphs_of(documents: pa.RecordBatch, settings: SynthesizeSettings, passed_over: Counter[str]) -> pa.RecordBatch:
+    """PARAGRAPH rows of the documents that are no mere distractors; `passed_over` counts those in another language than told."""
+    asked = documents.filter(pc.not_equal(documents["split"], CORPUS)).to_pylist()
+    chosen = _chosen_paragraphs(asked, settings, passed_over)
     rows = []
-    asked = documents.filter(pc.not_equal(documents["split"], CORPUS))
-    for document in asked.to_pylist():
-        key, text = document_key(document), document["text"]
-        for number, start, end in choose_paragraphs(key, text, document["sections"], settings.paragraphs):
-            place = "\x00".join((key, str(start), str(end)))
+    for document, places in zip(asked, chosen, strict=True):
+        for number, start, end in sorted(places):
+            place = "\x00".join((document_key(document), str(start), str(end)))
             rows.append(
                 {name: document[name] for name in ("document_id", "source", "title", "language", "split")}
                 | {"question_id": text_id(place).hex()[:16], "number": number, "start": start, "end": end}
-                | {"text": paragraph_text(text, start, end)}
+                | {"text": paragraph_text(document["text"], start, end)}
             )
     return pa.RecordBatch.from_pylist(rows, PARAGRAPH)
+
+
+def _chosen_paragraphs(
+    documents: Sequence[Mapping[str, Any]], settings: SynthesizeSettings, passed_over: Counter[str]
+) -> list[list[Paragraph]]:
+    """Of each document. Where a paragraph is in another language, the next in turn is looked at."""
+    of_each = [(document_key(each), each["text"], each["sections"], settings.paragraphs) for each in documents]
+    if settings.language is None:
+        return [choose_paragraphs(*each) for each in of_each]
+    in_turn = [paragraphs_in_turn(*each) for each in of_each]
+    wanted = settings.paragraphs.per_document
+    told = groups_told_apart([each["language"] for each in documents], settings.language)
+    identify = identified_groups(settings.language)
+    chosen: list[list[Paragraph]] = [[] for _ in documents]
+    looked_at = [0] * len(documents)
+    while True:
+        tried = [
+            (row, place)
+            for row, places in enumerate(in_turn)
+            for place in places[looked_at[row] : looked_at[row] + wanted - len(chosen[row])]
+        ]
+        if not tried:
+            return chosen
+        rows = [row for row, _ in tried]
+        texts = pa.array([paragraph_text(documents[row]["text"], place.start, place.end) for row, place in tried])
+        other = in_other_language(texts, told.take(pa.array(rows)), identify, settings.checks)
+        for (row, place), passed in zip(tried, other.tolist(), strict=True):
+            looked_at[row] += 1
+            if passed:
+                passed_over[documents[row]["language"]] += 1
+            else:
+                chosen[row].append(place)

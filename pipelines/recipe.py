@@ -475,11 +475,13 @@ def load_recipe(path: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     return parse_recipe(text, path, overrides)
 
 
-def parse_recipe(text: str, path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Check a recipe's text; `path` is for the messages."""
+def parse_recipe(
+    text: str, path: str, overrides: Mapping[str, Any] | None = None, *, tell_lines: bool = True
+) -> Recipe:
+    """Check a recipe's text; `path` is for the messages, and so are lines, unless the text is not the file's own."""
     try:
         content = yaml.safe_load(text)
-        lines = yaml_lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        lines = yaml_lines(yaml.compose(text, Loader=yaml.SafeLoader)) if tell_lines else {}
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -13,7 +13,7 @@ from pipelines.display import duration
 from pipelines.job import Job, finished
 from pipelines.jobs import synthesize as job_module
 from pipelines.manifest import Manifest
-from pipelines.question_asking import QuestionWriter, client_of
+from pipelines.question_asking import QuestionWriter, batches_of, client_of
 from pipelines.question_export import EXPORT
 from pipelines.question_sample import PARAGRAPHS, Sample, sample_paragraphs
 from pipelines.recipe import Recipe
@@ -24,7 +24,7 @@ from synth.chat_request import ChatRequest
 from synth.client import ChatClient
 from synth.prompts import load_prompt
 
-SHORTFALLS_SHOWN = 6
+NOTES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def estimate(recipe: Recipe, run: RunFolder) -> tuple[Sample, Estimate]:
         storage.make_folder(job.folder)
         sample = sample_paragraphs(job, settings, job_module.VERSION)
         client = client_of(settings, job.folder)
-        writer = QuestionWriter(settings, load_prompt(settings.prompt), client)
+        writer = QuestionWriter(settings, load_prompt(settings.prompt), client, batches_of(settings, job.folder))
         return sample, ChatClient(client).estimate(_requests(sample, writer))
 
 
@@ -127,5 +127,5 @@ def synthesized_table(manifest: Manifest) -> Group:
     reasons.add_column("")
     for reason, rows in sorted(manifest.dropped.items(), key=lambda item: (-item[1], item[0])):
         reasons.add_row(escape(reason), f"{rows:,}", escape(job_module.REASONS.get(reason, "")))
-    notes = [escape(sentence) for sentence in manifest.details["shortfalls"][:SHORTFALLS_SHOWN]]
-    return Group(table, *([reasons] if manifest.dropped else []), *notes)
+    notes = [escape(sentence) for sentence in job_module.notes(manifest.details)]
+    return Group(table, *([reasons] if manifest.dropped else []), *notes[:NOTES_SHOWN])

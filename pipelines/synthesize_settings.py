@@ -108,7 +108,12 @@ class SynthesizeSettings(_Settings):
     judge: JudgedQuestions | None = Field(None, description="null: no LLM checks the questions")
     into_training: bool = Field(True, description="questions of the training split go on with the extracted pairs")
     export: bool = Field(True, description="also write the whole as a benchmark: MLDR's and BEIR's layouts")
-    block: int = Field(2048, ge=1, description="paragraphs asked about before what came back is written down")
+    block: int = Field(
+        2048,
+        ge=1,
+        description="paragraphs asked about before what came back is written down; in batch mode at least as many as batches "
+        "hold that the server works on at once",
+    )
 
     @field_validator("local_model", mode="before")
     @classmethod

@@ -93,9 +93,16 @@ def choose_paragraphs(
 
     `key` tells documents apart (source and id): with the seed it decides which paragraphs are chosen.
     """
+    return sorted(paragraphs_in_turn(key, text, sections, settings)[: settings.per_document])
+
+
+def paragraphs_in_turn(
+    key: str, text: str, sections: Sections | None = None, settings: ParagraphSettings = DEFAULT
+) -> list[Paragraph]:
+    """All candidates of a document in the order in which they are chosen: where one cannot be asked about, the next is taken."""
     candidates = paragraphs(text, sections, settings)
     order = _by_strata(key, candidates, len(text), settings)
-    return sorted(Paragraph(number, *candidates[number]) for number in order[: settings.per_document])
+    return [Paragraph(number, *candidates[number]) for number in order]
 
 
 def paragraph_text(text: str, start: int, end: int) -> str:

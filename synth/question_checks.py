@@ -151,14 +151,14 @@ def check_hard_negatives(
 ) -> pa.Array:
     """Why each hard negative is left out: string [rows], a name of NEGATIVE_REASONS; null where it is good, or there is none.
 
-    `table`: columns question, hard_negative (null: none), paragraph, language, all string.
+    `table`: columns question (null: no answer), hard_negative (null: none), paragraph, language, all string.
     """
     if not len(table):
         return pa.array([], pa.string())
     absent = table["hard_negative"].is_null().to_numpy()
     negatives = table.set_column(table.column_names.index("question"), "question", table["hard_negative"].fill_null(""))
     written = _Questions(negatives, settings, identified_language, "")
-    folded, question = letters_alone(written.texts), letters_alone(_column(table, "question"))
+    folded, question = letters_alone(written.texts), letters_alone(_column(table, "question").fill_null(""))
     half = np.array([weight(text) for text in written.paragraphs.to_pylist()], np.int64) / 4
     failed = {
         "empty": written.weights == 0,

@@ -244,10 +244,10 @@ def choose_documents(facts: pa.Table, settings: SamplingSettings) -> pa.Table:
     (`balance`). Distractors are taken in the same way from all documents that are left. The order of `facts` plays no part.
 
     Raises:
-        SamplingError: two documents of a source have the same id.
+        SamplingError: two eligible documents of a source have the same id.
     """
-    _no_document_twice(facts)
     rows = facts.filter(facts["eligible"])
+    _no_document_twice(rows)
     rows = rows.append_column(
         "key", pa.array([language_key(code) for code in rows["language"].to_pylist()], pa.string())
     )
@@ -263,8 +263,8 @@ def choose_documents(facts: pa.Table, settings: SamplingSettings) -> pa.Table:
     return chosen.sort_by(order).cast(CHOSEN)
 
 
-def _no_document_twice(facts: pa.Table) -> None:
-    counted = facts.group_by(["source", "document_id"]).aggregate([([], "count_all")])
+def _no_document_twice(eligible: pa.Table) -> None:
+    counted = eligible.group_by(["source", "document_id"]).aggregate([([], "count_all")])
     twice = counted.filter(pc.greater(counted["count_all"], 1))
     if len(twice):
         first = twice.sort_by([("source", "ascending"), ("document_id", "ascending")]).slice(0, 1).to_pylist()[0]

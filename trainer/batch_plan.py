@@ -89,7 +89,8 @@ class BatchPlanSettings(BaseModel):
         description="instead of all those: the batch size of each length group; the last holds for all further groups",
     )
     datasets: tuple[str, ...] = Field(
-        (), description="data sets whose pairs take part; empty: all (M3 and C-Pack: unlabelled ones first, then labelled)"
+        (),
+        description="data sets whose pairs take part; empty: all (M3 and C-Pack: unlabelled ones first, then labelled)",
     )
     kinds: tuple[str, ...] = Field((), description="kinds of pairs that take part; empty: all")
     group_by: GroupBy = Field(

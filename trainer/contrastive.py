@@ -91,7 +91,7 @@ class ContrastiveObjective:
         self.part_names, self._weights_told = settings.part_names, False
         self.encoder = text_encoder(backbone, device, dtype, settings)
         if self.encoder.mcls is not None:
-            data.check_lengths(self.encoder.mcls.longest_before(backbone.max_length))
+            data.check_lengths(self.encoder.mcls.longest_before(backbone.max_length), settings.mcls_every)
         if _has_new_lexical_head(settings):
             _begin_with_weights(self.encoder, data.passage_tokens)
         self.model = _all_that_learns(self.encoder)

@@ -71,7 +71,8 @@ class TextEncoder:
         ids, mask = _padded(texts, rows, self.pad_token_id, multiple)
         token_ids, attention = (_to_device(each, self.device) for each in (ids, mask))
         hidden = self.model(input_ids=token_ids, attention_mask=attention).last_hidden_state
-        return tuple(self._output(output, hidden, attention, texts.lengths[rows]) for output in self.outputs)
+        lengths = texts.offsets[rows + 1] - texts.offsets[rows]
+        return tuple(self._output(output, hidden, attention, lengths) for output in self.outputs)
 
     def _output(
         self, output: Output, hidden: "torch.Tensor", attention: "torch.Tensor", lengths: Int64
@@ -125,6 +126,9 @@ class CachedEmbeddings:
         self.padded_tokens = padded_tokens(texts.lengths, self.chunks, _LENGTHS[kind])
         self._seeds = np.random.SeedSequence(list(seed)).generate_state(max(1, len(self.chunks)), np.uint64)
         self._graphs: list[tuple[torch.Tensor, ...]] = []
+        # Of each output where the rows of each text begin, and behind the last.
+        counts = {output: rows_of_texts(output, texts.lengths) for output in encoder.outputs}
+        self._offsets = {output: np.concatenate([[0], np.cumsum(each)]) for output, each in counts.items()}
         # Of each output its rows, text after text, without graph.
         self.outputs: dict[Output, torch.Tensor] = self._embed(_kept_chunks(self, tokens_at_once))
 
@@ -143,7 +147,7 @@ class CachedEmbeddings:
         with torch.no_grad(), self.encoder.autocast():
             pieces += [self._embed_chunk(number) for number in range(kept, len(self.chunks))]
         return {
-            output: _in_order(list(parts), self.chunks, rows_of_texts(output, self.texts.lengths))
+            output: _in_order(list(parts), self.chunks, np.diff(self._offsets[output]))
             for output, parts in zip(self.encoder.outputs, zip(*pieces, strict=True), strict=True)
         }
 
@@ -181,8 +185,8 @@ class CachedEmbeddings:
         """Which rows of an output the texts of a chunk have."""
         import torch
 
-        counts = rows_of_texts(output, self.texts.lengths)
-        rows = ranges((np.cumsum(counts) - counts)[chunk], counts[chunk])
+        offsets = self._offsets[output]
+        rows = ranges(offsets[chunk], offsets[chunk + 1] - offsets[chunk])
         return torch.from_numpy(rows).to(self.encoder.device)
 
     def _check_replay(self, again: "Sequence[torch.Tensor]", rows: "Sequence[torch.Tensor]") -> None:

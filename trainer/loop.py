@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from trainer.backbone import resolve_model_path
 from trainer.batch_plan import BatchPlan, BatchPlanSettings, plan_columns
 from trainer.contrastive import ContrastiveObjective, ContrastiveSettings
 from trainer.distributed import Ranks, join_ranks
 from trainer.export import export_model
+from trainer.m3_heads import available_outputs
 from trainer.optimizer import learning_rate
 from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
 from trainer.training_data import TrainingData
@@ -105,7 +107,8 @@ def _train(
         "dtype": str(dtype),
         "device": device.type,
     }
-    _tell_of_no_distillation(settings, ranks)
+    if ranks.leads:
+        _tell_of_outputs(settings)
     checkpoint = None
     with ranks.rank_zero_first("Looking for a checkpoint"):
         if ranks.leads:
@@ -125,9 +128,19 @@ def _train(
     return result
 
 
-def _tell_of_no_distillation(settings: TrainSettings, ranks: Ranks) -> None:
+def _tell_of_outputs(settings: TrainSettings) -> None:
+    """Warn of heads that the trained model will not have, and of a distillation that never begins."""
+    lost = sorted(available_outputs(resolve_model_path(settings.model)) - {*settings.outputs, "dense"})
+    if lost:
+        log.warning(
+            "%s gives %s outputs, which are not among the outputs that learn (%s): the trained model will not have them. Add "
+            "them to outputs to keep them.",
+            settings.model,
+            " and ".join(lost),
+            ", ".join(settings.outputs),
+        )
     first = settings.self_distillation_from
-    if ranks.leads and first is not None and first >= settings.steps:
+    if first is not None and first >= settings.steps:
         log.warning(
             "self_distillation_from is %d, and there are %d steps: the outputs never learn from their sum. Set it below %d, "
             "or train for more steps.",
@@ -146,10 +159,16 @@ def _lineage(data: TrainingData, plan: BatchPlan, settings: TrainSettings, ranks
     processes = f" by {ranks.count} processes" if ranks.count > 1 else ""
     chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude={"model", "guide_model", "data_cache"})
     last = [json.loads(line) for line in metrics_lines(output / "metrics.jsonl")[-1:]]
+    many_cls = ""
+    if settings.mcls_every is not None:
+        many_cls = (
+            f"Trained with a [CLS] before every {settings.mcls_every} tokens: encode with pairmill and mcls_every "
+            f"{settings.mcls_every}. sentence-transformers puts in one, which gives longer texts other embeddings.\n\n"
+        )
     reached = f"The loss of step {last[0]['step']:,} was {last[0]['loss']:.4f}." if last else ""
     return (
         f"Fine-tuned by pairmill from `{Path(settings.model).name}` for {settings.steps:,} steps of up to "
-        f"{settings.batch_size:,} pairs{processes} on {len(plan.columns):,} pairs. {reached}\n\n## Data\n\n{rows}\n\n"
+        f"{settings.batch_size:,} pairs{processes} on {len(plan.columns):,} pairs. {reached}\n\n{many_cls}## Data\n\n{rows}\n\n"
         f"Fingerprint of the packed data: `{data.fingerprint}`.\n\n## Command\n\n"
         f"`pairmill train --data FOLDER --output FOLDER` with the settings that are not the defaults:\n\n"
         f"```json\n{json.dumps(chosen, sort_keys=True)}\n```"

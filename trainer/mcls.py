@@ -39,15 +39,17 @@ class ManyCls:
         """For the texts of one model. Raises ModelFolderError where it does not embed texts by their first [CLS]."""
         tokenizer: Any = backbone.tokenizer
         found = tokenizer.backend_tokenizer.encode("a")
-        special = np.flatnonzero(np.array(found.special_tokens_mask) == 0)
-        before = int(special[0]) if len(special) else 0
-        if backbone.pooling != "cls" or before != 1 or found.ids[0] != tokenizer.cls_token_id:
+        text = np.array(found.attention_mask) == 1  # a tokenizer.json may pad every text to one length
+        ids = np.array(found.ids)[text]
+        words = np.flatnonzero(np.array(found.special_tokens_mask)[text] == 0)
+        before = int(words[0]) if len(words) else 0
+        if backbone.pooling != "cls" or before != 1 or ids[0] != tokenizer.cls_token_id:
             raise ModelFolderError(
                 f"mcls_every is for models whose embedding is the state of one [CLS] before the text; this one pools by "
                 f"{backbone.pooling} and puts {before} special tokens before a text. Leave mcls_every out, or set pooling cls "
                 f"where the model was trained so."
             )
-        return cls(every, int(tokenizer.cls_token_id), len(found.ids) - int(special[-1]) - 1)
+        return cls(every, int(tokenizer.cls_token_id), len(ids) - int(words[-1]) - 1)
 
     def counts(self, lengths: Int64) -> Int64:
         """How many [CLS] are in texts of these lengths, all of them counted."""

@@ -93,7 +93,8 @@ class TextPackingSettings(BaseModel):
 class TextPacker:
     """Cuts texts into rows of token ids with one tokenizer and one set of lengths; counts what it left out.
 
-    What looks like a special token in a text ("[MASK]", "</s>") is tokenised as the characters it is made of.
+    What looks like a special token in a text ("[MASK]", "</s>") is tokenised as the characters it is made of, or is an
+    unknown token where the vocabulary takes it for one piece (SentencePiece): no row holds a special token but that.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", settings: TextPackingSettings) -> None:
@@ -105,6 +106,9 @@ class TextPacker:
         self.short_ends = 0  # ends of cut texts, below min_length
         self._tokenizer = _uncut(tokenizer)
         self._tokenizer.encode_special_tokens = True
+        self._as_text = np.arange(len(self.words.begins), dtype=np.int32)
+        if tokenizer.unk_token_id is not None:
+            self._as_text[tokenizer.all_special_ids] = tokenizer.unk_token_id
 
     def pack(self, text_id: pa.Array, texts: pa.Array) -> Iterator[pa.RecordBatch]:
         """PACKED_TEXT batches of the texts (string array [n], ids binary(16) [n]), in their order.
@@ -120,14 +124,9 @@ class TextPacker:
             yield self._rows(text_id.slice(start, end - start), tokens)
 
     def _tokens(self, texts: list[str]) -> Ragged:
-        try:
-            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise PackingError(
-                f"A text cannot be tokenised ({error}). Half a surrogate pair is no Unicode: remove it."
-            ) from None
-        ids = [encoding.ids for encoding in encodings]
-        return Ragged.with_lengths(np.fromiter(chain.from_iterable(ids), np.int32), [len(each) for each in ids])
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        values = self._as_text[np.fromiter(chain.from_iterable(ids), np.int32)]
+        return Ragged.with_lengths(values, [len(each) for each in ids])
 
     def _rows(self, text_id: pa.Array, tokens: Ragged) -> pa.RecordBatch:
         starts = self.words.starts(tokens)

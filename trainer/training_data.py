@@ -114,12 +114,15 @@ class TrainingData:
                 f"{vocabulary_size} entries. Run pack again with this model."
             )
 
-    def check_lengths(self, longest: int) -> None:
-        """Raise TrainingDataError where a text has more than the `longest` tokens that the model takes."""
+    def check_lengths(self, longest: int, mcls_every: int | None = None) -> None:
+        """Raise TrainingDataError where a text has more than the `longest` tokens that the model takes, with `mcls_every`
+        before the [CLS] that it puts in."""
         if self.longest_text > longest:
+            many_cls = "" if mcls_every is None else f" beside the [CLS] that mcls_every {mcls_every} puts in"
+            remedy = "" if mcls_every is None else ", or raise mcls_every"
             raise TrainingDataError(
-                f"{self.folder} holds a text of {self.longest_text} tokens, but the model takes at most {longest}. Run pack "
-                f"again with this model, or with shorter max_query_length and max_passage_length."
+                f"{self.folder} holds a text of {self.longest_text} tokens, but the model takes at most {longest}{many_cls}. "
+                f"Run pack again with this model, or with shorter max_query_length and max_passage_length{remedy}."
             )
 
     @property

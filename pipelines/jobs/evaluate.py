@@ -103,6 +103,7 @@ def execute(job: Job) -> Outcome:
         results = [each for of in sets for each in results if each.of is of]
         comparisons = compared(_untrained_first(results))
         write_results(folder / METRICS, results, comparisons, published_rows(sets))
+        storage.remove(storage.join(job.folder, RUNS))  # of an earlier evaluation
         if settings.runs:
             save_runs(folder / RUNS, results)
         _keep_moved(job, settings, results)

@@ -8,10 +8,11 @@
     4. the questions of each shard of documents are written (pipelines.question_rows), and the whole as a benchmark
        (pipelines.question_export)
 
-Writes the roles `questions` (those kept, with where they came from), `pairs` (those of the training split, and extract's pairs:
-the following jobs read both), `rejects` (whose positive is the paragraph alone), `documents` and `paragraphs` (the sample).
+Writes the roles `questions` (those kept, with where they came from), `pairs` (those of the training split, and extract's pairs
+but for those of documents that test: the following jobs read both), `rejects` (whose positive is the paragraph alone), `documents` and `paragraphs` (the sample).
 """
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
@@ -25,9 +26,10 @@ from pipelines.job import DOCUMENTS, PAIRS, Job, Outcome, Plan, finished
 from pipelines.manifest import fingerprint, input_names
 from pipelines.question_asking import asked_facts, client_of
 from pipelines.question_blocks import ask
+from pipelines.question_carried import LEFT_OUT, carry_pairs, left_out
 from pipelines.question_export import EXPORT, write_export
-from pipelines.question_rows import QUESTIONS, carry_pairs
-from pipelines.question_sample import PARAGRAPHS, Sample, sample_paragraphs
+from pipelines.question_rows import QUESTIONS
+from pipelines.question_sample import PARAGRAPHS, PASSED_OVER, Sample, sample_paragraphs, tokenizer_sha256
 from pipelines.question_verdicts import VERDICT, asked_rows, decide
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
@@ -38,7 +40,7 @@ from synth.chat_request import FAILURES
 from synth.question_checks import REASONS as CHECK_REASONS
 from trainer.backbone import model_fingerprint
 
-VERSION = 1
+VERSION = 2
 REASONS: Final = FAILURES | CHECK_REASONS
 _NOT_DECIDING: Final = {"client", "local_model", "batch", "block"}  # what decides of them is in asked_facts
 
@@ -54,6 +56,7 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert settings is not None
     deciding: dict[str, Any] = settings.model_dump(mode="json", exclude=_NOT_DECIDING)
     deciding |= {"asked": asked_facts(settings), "recipe_seed": recipe.seed}
+    deciding["length_tokenizer"] = tokenizer_sha256(settings.length_tokenizer)
     if settings.language is not None:
         deciding["language_model"] = language_model_sha256(settings.language)
     if settings.round_trip is not None:
@@ -71,15 +74,18 @@ def execute(job: Job) -> Outcome:
     blocks = ask(job, settings, sample, VERSION)
     verdicts = decide(job, settings, sample, blocks, VERSION)
     asked, decided = asked_rows(job.folder, blocks), _decided(job, verdicts)
-    written = question_rows.write(job, sample, asked, decided, into_training=settings.into_training)
+    answered = fingerprint(asked=verdicts.fingerprint, verdicts=[file.sha256 for file in verdicts.files])
+    written = question_rows.write(job, sample, asked, decided, answered, into_training=settings.into_training)
+    carried = carry_pairs(job, sample.held_out, VERSION)
     storage.remove(storage.join(job.folder, EXPORT))
     exported = _export(job, sample, written) if settings.export else []
     details = sample.details | {
         "asked_with": job.plan.settings["asked"] | {"hash": fingerprint(**job.plan.settings["asked"])},
         "by_language": by_language(sample, asked, decided),
+        LEFT_OUT: left_out(carried),
         "timings": {"spent": _spent(job, settings)},
     }
-    return Outcome([*sample.parts, *blocks, verdicts, *written], details, [*exported, *carry_pairs(job)])
+    return Outcome([*sample.parts, *blocks, verdicts, *written, *carried], details, exported)
 
 
 def _decided(job: Job, verdicts: Part) -> pa.Table:
@@ -108,6 +114,17 @@ def by_language(sample: Sample, asked: pa.Table, decided: pa.Table) -> dict[str,
         figures["seconds"], figures["money"] = round(figures["seconds"], 3), round(figures["money"], 6)
         found[row["language"]] |= {"paragraphs": row["count_all"]} | figures
     return {language: found[language] for language in sorted(found)}
+
+
+def notes(details: Mapping[str, Any]) -> list[str]:
+    """Sentences about what a finished job left out, and where it found fewer documents than wanted, for a user."""
+    told = [
+        f"{language}: {rows:,} paragraphs were passed over: they are in another language than their document"
+        for language, rows in details[PASSED_OVER].items()
+    ]
+    if lost := details[LEFT_OUT]:
+        told.append(f"{lost:,} extracted pairs were left out: they are of documents of dev and test")
+    return [*told, *details["shortfalls"]]
 
 
 def _spent(job: Job, settings: SynthesizeSettings) -> dict[str, Any]:

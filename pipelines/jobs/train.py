@@ -170,7 +170,7 @@ def _settings(job: Job, stage: TrainStage, model: str) -> StageSettings:
 
 def _record(folder: Path, wanted: str) -> dict[str, Any] | None:
     """The record of a stage that is done and whole; None where it is another one, or not done."""
-    if not (folder / STAGE).exists() or not (folder / "model").is_dir():
+    if not (folder / STAGE).exists() or not (folder / "model" / "config.json").exists():
         return None
     record: dict[str, Any] = storage.read_json(str(folder / STAGE))
     whole = record["fingerprint"] == wanted and record["model_fingerprint"] == model_fingerprint(str(folder / "model"))

@@ -49,6 +49,7 @@ class Synthesized:
     languages: list[LanguageFigures]
     questions: list[WrittenQuestion]
     details: dict[str, Any]
+    notes: list[str]
 
 
 def synthesized(finished: FinishedRun, tell: Tell) -> Synthesized | None:
@@ -63,7 +64,9 @@ def synthesized(finished: FinishedRun, tell: Tell) -> Synthesized | None:
             rejected.setdefault(language, Counter()).update(found)
     figures = manifest.details["by_language"].items()
     rows = [_figures(language, values, rejected.get(language, Counter())) for language, values in figures]
-    return Synthesized(rows, _questions(finished, tell), manifest.details)
+    return Synthesized(
+        rows, _questions(finished, tell), manifest.details, module_of("synthesize").notes(manifest.details)
+    )
 
 
 def _figures(language: str, values: dict[str, Any], rejected: Counter[str]) -> LanguageFigures:

@@ -1,6 +1,7 @@
 """`pairmill ablate`: variants make recipes, runs share what is alike, and the table is as calculated by hand."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -138,7 +139,25 @@ def test_sets_whose_data_differ_between_variants_are_not_compared(tmp_path):
     assert table.rows["less"][2].difference is None
 
 
-def test_runs_share_jobs_that_are_alike_and_end_with_a_table(recipe, tmp_path):
+@pytest.fixture
+def ran(monkeypatch):
+    """(variant, job) of what ran, in this process: a process for each job is the launcher's affair."""
+    from pipelines import launcher
+    from pipelines.job_process import execute
+    from pipelines.manifest import read_manifest
+
+    found = []
+
+    def run_job(recipe, run, name, recipe_file, inherited, tell):
+        found.append((Path(run.url).parent.name, name))
+        execute(recipe_file, run, name)
+        return read_manifest(run.job(name))
+
+    monkeypatch.setattr(launcher, "_run_job", run_job)
+    return found
+
+
+def test_runs_share_jobs_that_are_alike_and_end_with_a_table(recipe, tmp_path, ran):
     vary = write_vary(
         tmp_path, variants=[{"name": "as it is"}, {"name": "other rate", "set": {"train.learning_rate": 0.01}}]
     )
@@ -148,12 +167,25 @@ def test_runs_share_jobs_that_are_alike_and_end_with_a_table(recipe, tmp_path):
     one, other = (tmp_path / "runs" / name / "seed-0" for name in ("as-it-is", "other-rate"))
     shards = sorted(one.glob("pack/pairs/*.parquet"))
     assert shards and all((other / shard.relative_to(one)).stat().st_ino == shard.stat().st_ino for shard in shards)
-    assert not (other / "logs" / "dedup.log").exists() and (other / "logs" / "train.log").exists()
+    assert ran == [
+        *(("as-it-is", job) for job in ("extract", "dedup", "pack", "train", "evaluate")),
+        *(("other-rate", job) for job in ("train", "evaluate")),
+    ]
     told = json.loads((tmp_path / "runs" / "ablation.json").read_text())
     assert [row["name"] for row in told["rows"]] == ["as it is", "other rate", "untrained", "bm25"]
     assert [column["title"] for column in told["columns"]] == ["beir"]
     assert told["rows"][1]["cells"][0]["difference"] is not None
     assert "other rate" in (tmp_path / "runs" / "ablation.md").read_text() and "other rate" in result.output
+    ran.clear()
+    assert CliRunner().invoke(app, asked).exit_code == 0 and ran == []  # goes on where it was: all is done
+
+
+def test_a_folder_that_lacks_is_told_before_any_variant_runs(recipe, tmp_path, ran):
+    variants = [{"name": "a"}, {"name": "b", "set": {"evaluate.data": [str(tmp_path / "nowhere")]}}]
+    asked = ["ablate", str(recipe), "--vary", write_vary(tmp_path, variants=variants)]
+    result = CliRunner().invoke(app, [*asked, "--run-folder", str(tmp_path / "runs")])
+    assert isinstance(result.exception, UserError) and "nowhere" in str(result.exception)
+    assert ran == []
 
 
 def test_a_file_of_variants_names_its_fields():

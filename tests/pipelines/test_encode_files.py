@@ -137,6 +137,22 @@ def test_the_same_call_again_does_nothing_and_another_setting_starts_anew(tmp_pa
     assert files_of(tmp_path / "out") != before
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("harm", ["a file of a block is gone", "the manifest is damaged"])
+def test_what_was_lost_from_a_finished_folder_is_made_again(tmp_path, model, harm):
+    write_texts(tmp_path / "corpus.jsonl", 10)
+    arguments = (tmp_path / "corpus.jsonl", "--model", model, "--output", tmp_path / "out", "--outputs", OUTPUTS)
+    run(*arguments)
+    before, manifest = files_of(tmp_path / "out"), (tmp_path / "out" / MANIFEST).read_bytes()
+    if harm == "the manifest is damaged":
+        (tmp_path / "out" / MANIFEST).write_bytes(manifest[:40])
+    else:
+        (tmp_path / "out" / "blocks" / "000001.offsets.npy").unlink()
+    run(*arguments)
+    assert files_of(tmp_path / "out") == before
+    assert (tmp_path / "out" / MANIFEST).read_bytes() == manifest
+
+
 def test_queries_get_the_prompt_of_queries(tmp_path, model):
     texts = write_texts(tmp_path / "queries.jsonl", 3)
     arguments = (tmp_path / "queries.jsonl", "--model", model, "--output", tmp_path / "out", "--role", "query")

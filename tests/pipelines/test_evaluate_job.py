@@ -1,24 +1,54 @@
-"""Job evaluate of a recipe: folders of several layouts, what it leaves, the store of embeddings, and the report's pages."""
+"""Job evaluate of a recipe: folders of several layouts, what it leaves, the store of embeddings, and the report's pages.
+
+The jobs before it are made by hand: manifests, held-out pairs and a model. test_runs.py has all jobs after each other.
+"""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from pipelines.command_line import app
 from pipelines.errors import UserError
+from pipelines.job import EVALUATION
+from pipelines.job_process import execute
+from pipelines.jobs.report import write_report
+from pipelines.manifest import Manifest, write_manifest
 from pipelines.recipe import load_recipe
-from tests.pipelines.conftest import recipe_content, write_corpus
-from tests.pipelines.evaluation_folders import write_beir, write_miracl, write_sts
+from pipelines.run_folder import RunFolder
+from tests.pipelines.conftest import recipe_content
+from tests.pipelines.evaluation_folders import write_beir, write_lines, write_miracl, write_sts
+
+
+def write_held_out(folder):
+    texts = ["copper river engine", "winter garden bridge", "library lantern market"]
+    write_lines(folder / "corpus.jsonl", [{"_id": f"d{n}", "text": text} for n, text in enumerate(texts)])
+    told = {"language": "eng_Latn", "kind": "title_body"}
+    queries = [{"_id": f"q{n}", "text": text.split()[0], "metadata": told} for n, text in enumerate(texts)]
+    write_lines(folder / "queries.jsonl", queries)
+    (folder / "qrels").mkdir()
+    judged = [f"q{n}\td{n}\t1\n" for n in range(len(texts))]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged))
+
+
+def write_trained(tiny_model, folder):
+    """The tiny model with other weights."""
+    import torch
+    from transformers import BertModel
+
+    shutil.copytree(tiny_model, folder)
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    torch.manual_seed(1)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_model):
-    """A run of the jobs that evaluation needs."""
+    """A run whose evaluation and report are made; what comes before them is as if it were finished."""
     folder = tmp_path_factory.mktemp("evaluated")
-    write_corpus(folder / "corpus")
     content = recipe_content(folder / "corpus", tiny_model)
     for job in ("filter", "score", "mine"):
         del content[job]
@@ -31,14 +61,18 @@ def run(tmp_path_factory, tiny_model):
     }
     recipe = folder / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(content))
-    assert_run(recipe, folder)
+    made = RunFolder(str(folder / "run"))
+    for job in ("extract", "dedup", "pack", "train"):
+        manifest = Manifest(
+            job=job, pairmill="0", fingerprint=job, settings={}, inputs=[], rows_in=0, rows_out=0, dropped={}, funnel={}, files=[],
+            details={"records": 0, "quarantined": 0},
+        )  # fmt: skip
+        write_manifest(made.job(job), manifest)
+    write_held_out(folder / "run" / "pack" / EVALUATION)
+    write_trained(tiny_model, folder / "run" / "train" / "model")
+    execute(str(recipe), made, "evaluate")
+    write_report(load_recipe(str(recipe)), made)
     return folder
-
-
-def assert_run(recipe, folder, *more):
-    result = CliRunner().invoke(app, ["run", str(recipe), "--run-folder", str(folder / "run"), *more])
-    assert result.exit_code == 0, result.output + str(result.exception)
-    return result.output
 
 
 def metrics(run):
@@ -79,14 +113,21 @@ def test_the_report_leads_to_the_page_of_queries_that_moved(run):
     assert "<bdi>untrained</bdi>" in page and "<bdi>trained</bdi>" in page and "<script" not in page
 
 
-def test_what_is_evaluated_again_is_not_encoded_again(run, tiny_model):
+def test_what_is_evaluated_again_is_not_encoded_again_and_leaves_nothing_of_the_first(run):
     store = run / "run" / "embeddings"
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.npy")}
     assert before
-    output = assert_run(run / "recipe.yaml", run, "--set", "evaluate.bm25=false")
-    assert "held_out" in output
+    others = yaml.safe_load((run / "recipe.yaml").read_text())
+    others["evaluate"] |= {"bm25": False, "runs": False, "moved_queries": 0}
+    (run / "others.yaml").write_text(yaml.safe_dump(others))
+    figures = {(row["model"], row["data"], row["scope"], row["language"]): row.get("ndcg@10") for row in metrics(run)}
+    execute(str(run / "others.yaml"), RunFolder(str(run / "run")), "evaluate")
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*.npy")} == before
     assert {row["model"] for row in metrics(run)} == {"trained", "untrained"}
+    for row in metrics(run):
+        assert figures[row["model"], row["data"], row["scope"], row["language"]] == row.get("ndcg@10")
+    # nothing of the earlier evaluation stays
+    assert not (run / "run" / "evaluate" / "runs").exists() and not (run / "run" / "evaluate" / "moved.json").exists()
 
 
 def test_a_folder_that_is_not_there_and_a_metric_that_is_none_are_told_before_any_job(run, tmp_path):

@@ -194,6 +194,9 @@ def test_plain_files_are_packed_once_and_again_when_they_change(tmp_path, tokeni
     stamp = (out / "texts" / "00000.parquet").stat().st_mtime_ns
     pack_plain_texts(files, str(out), tokenizer, settings)
     assert (out / "texts" / "00000.parquet").stat().st_mtime_ns == stamp
+    (out / "texts" / "00000.parquet").unlink()
+    pack_plain_texts(files, str(out), tokenizer, settings)
+    assert len(PackedTexts.open(out)) == 2
     (tmp_path / "b.jsonl").write_text('{"content": "w9 w6"}\n')
     pack_plain_texts(files, str(out), tokenizer, settings)
     assert PackedTexts.open(out).tokens.lists() == [[6, 7, 8], [14, 11]]

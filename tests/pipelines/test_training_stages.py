@@ -157,6 +157,12 @@ def test_what_the_data_lack_for_a_later_stage_is_said_before_the_first_runs(tmp_
         train.execute(Job("train", recipe, RunFolder(str(tmp_path)), Plan({}, []), ""))
 
 
+def test_a_stage_whose_model_was_removed_is_not_done(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "stage.json").write_text(json.dumps({"fingerprint": "f", "model_fingerprint": "m"}))
+    assert train._record(tmp_path, "f") is None
+
+
 def run(path: str, folder: Path, jobs=None) -> None:
     """The jobs one after the other, in this process: each would spend seconds on importing torch."""
     for job in jobs or load_recipe(path).jobs():

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.paragraphs import REASONS, ParagraphSettings, choose_paragraphs, paragraph_text, paragraphs, rejected_blocks
+from synth.paragraphs import (
+    REASONS,
+    ParagraphSettings,
+    choose_paragraphs,
+    paragraph_text,
+    paragraphs,
+    paragraphs_in_turn,
+    rejected_blocks,
+)
 from synth.prose import sentences, why_no_prose
 
 SMALL = ParagraphSettings(min_characters=60, max_characters=400)
@@ -215,6 +223,15 @@ def test_paragraphs_are_spread_over_the_parts_of_a_document():
         "d", text, None, ParagraphSettings(min_characters=60, max_characters=400, per_document=6, strata=5)
     )
     assert set(chosen) < set(six)
+
+
+def test_all_paragraphs_come_in_the_order_in_which_they_are_chosen():
+    text = "\n".join(f"Chapter {number} tells of the harbour in year {number}. {PROSE}" for number in range(30))
+    in_turn = paragraphs_in_turn("d", text, None, SMALL)
+    assert sorted(place[1:] for place in in_turn) == paragraphs(text, None, SMALL)
+    for count in (1, 4, 7):
+        settings = SMALL.model_copy(update={"per_document": count})
+        assert choose_paragraphs("d", text, None, settings) == sorted(in_turn[:count])
 
 
 def test_over_many_documents_every_part_is_chosen_about_as_often():

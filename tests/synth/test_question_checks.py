@@ -274,6 +274,18 @@ def test_hard_negatives_are_refused_alone():
     assert set(found) - {None} <= set(NEGATIVE_REASONS)
 
 
+def test_a_hard_negative_without_its_question_is_judged_alone():
+    table = pa.table(
+        {
+            "question": pa.array([None, None], pa.string()),
+            "hard_negative": pa.array([TOWER, None], pa.string()),
+            "paragraph": [TOWER] * 2,
+            "language": ["eng"] * 2,
+        }
+    )
+    assert check_hard_negatives(table, CheckSettings()).to_pylist() == ["copied_paragraph", None]
+
+
 def test_ranks_decide_whether_the_paragraph_answers():
     settings = RoundTripSettings(top_of_document=1, top_of_pool=3)
     in_document, in_pool = np.array([1, 2, 1, 0, 1], np.int32), np.array([3, 1, 4, 0, 0], np.int32)

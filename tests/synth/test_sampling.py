@@ -180,3 +180,10 @@ def test_no_documents_give_no_sample():
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError):
         SamplingSettings(**wrong)
+
+
+def test_documents_that_are_not_eligible_may_share_an_id():
+    facts = document_facts(
+        documents(("a", "eng_Latn", 5, "s"), ("a", "eng_Latn", 5, "s"), ("a", "eng_Latn", 50, "s")), SHORT
+    )
+    assert set(chosen(facts)) <= {("s", "a")}

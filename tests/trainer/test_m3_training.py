@@ -193,6 +193,22 @@ def test_a_distillation_that_never_begins_is_told(model, data, tmp_path, caplog)
     assert told[0].startswith("self_distillation_from is 1, and there are 1 steps")
 
 
+@pytest.mark.parametrize(
+    ("outputs", "lost"), [(("dense",), "lexical and multi_vector"), (("dense", "lexical"), "multi_vector"), (ALL, None)]
+)
+def test_heads_of_the_folder_that_do_not_learn_are_told_to_be_lost(
+    uninterrupted, data, tmp_path, caplog, outputs, lost
+):
+    with caplog.at_level("WARNING"):
+        settings = settings_for(uninterrupted / "model", steps=1, outputs=outputs, self_distillation_from=None)
+        train(data, tmp_path, settings)
+    told = [record.getMessage() for record in caplog.records if "will not have them" in record.getMessage()]
+    assert len(told) == (lost is not None)
+    assert lost is None or f"gives {lost} outputs" in told[0]
+    heads = {path.name for path in (tmp_path / "model").glob("*.pt")}
+    assert len(heads) == len(outputs) - 1
+
+
 def test_one_head_alone_is_exported_alone(model, data, tmp_path):
     settings = settings_for(model, steps=2, outputs=("dense", "lexical"), self_distillation_from=None)
     train(data, tmp_path, settings)

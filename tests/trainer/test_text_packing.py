@@ -169,6 +169,12 @@ def test_what_looks_like_a_special_token_is_text():
     assert row["token_ids"] == [6, 5, 7, 6, 8, 7]
 
 
+def test_a_special_token_that_is_a_piece_of_the_vocabulary_is_an_unknown_one():
+    packer = TextPacker(unigram(["▁", "▁a", "b"]), TextPackingSettings(max_length=16, min_length=1))
+    (row,) = packed(packer, ["a <s></s> b"])
+    assert row["token_ids"] == [5, 4, 3, 3, 4, 6]
+
+
 def test_the_callers_tokenizer_keeps_its_state():
     tokenizer = wordpiece(["a", "[", "]", "mask"])
     before = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -177,7 +183,7 @@ def test_the_callers_tokenizer_keeps_its_state():
     assert not tokenizer.backend_tokenizer.encode_special_tokens
 
 
-def test_texts_that_are_null_or_half_a_surrogate_are_refused():
+def test_texts_that_are_null_are_refused():
     packer = TextPacker(wordpiece(["a"]), TextPackingSettings())
     with pytest.raises(PackingError, match="1 of 2 texts to pack are null"):
         packed(packer, ["a", None])

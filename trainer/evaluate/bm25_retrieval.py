@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.bm25 import WORDS, Analyser, Bm25Index, language_analyser, model_analyser
-from trainer.evaluate.metrics import MetricRow, depth_of, usual_metrics
+from trainer.evaluate.metrics import MetricRow, check_metrics, depth_of, usual_metrics
 from trainer.evaluate.retrieval import Evaluation, evaluated, identity_of
 from trainer.evaluate.retrieval_data import RetrievalData
 from trainer.evaluate.stored_texts import text_blocks
@@ -44,6 +44,7 @@ def _bm25_evaluation(
 ) -> Evaluation:
     """BM25 with an analyser for each query."""
     metrics = metrics or usual_metrics(data)
+    check_metrics(data, metrics, depth)
     depth = depth or depth_of(metrics)
     found = Found(np.full((len(analysers), depth), -np.inf, np.float32), np.full((len(analysers), depth), -1, np.int64))
     distinct = {analyser.name: analyser for analyser in analysers}

@@ -24,7 +24,7 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
         # Decoded line by line: a text stream decodes in blocks, and could not say which line is wrong.
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             for number, line in enumerate(stream, 1):
-                text = line.decode("utf-8")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")  # some editors begin a file with U+FEFF
                 if text.strip():
                     yield number, text
     except UnicodeDecodeError as error:

@@ -9,11 +9,11 @@ the 200 best of dense. Every passage of a pool has all its scores computed; none
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainer.evaluate.retrieval_data import Layout, RetrievalData
 from trainer.evaluate.stored_texts import take_texts
@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 Weights = Mapping[Output, float]
 
+# Passages of no pool score -inf, which a weight below 0 would rank first.
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _WEIGHTED_AT_ONCE: Final = 2**22
 
 
@@ -33,8 +35,15 @@ class HybridWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dense_lexical: tuple[float, float] = Field((1.0, 0.3), description="(w1, w2) of Dense+Sparse; M3 section 4.1")
-    all: tuple[float, float, float] = Field((1.0, 0.3, 1.0), description="(w1, w2, w3) of All; M3 section 4.1")
+    dense_lexical: tuple[_Weight, _Weight] = Field((1.0, 0.3), description="(w1, w2) of Dense+Sparse; M3 section 4.1")
+    all: tuple[_Weight, _Weight, _Weight] = Field((1.0, 0.3, 1.0), description="(w1, w2, w3) of All; M3 section 4.1")
+
+    @field_validator("dense_lexical", "all")
+    @classmethod
+    def _one_counts(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if not any(weights):
+            raise ValueError("all weights are 0, and nothing would be ranked: give one of them a weight above 0")
+        return weights
 
     def of(self, mode: str) -> Weights:
         """The weights by output of the mode "dense+lexical" or "all"."""

@@ -51,20 +51,20 @@ def find_files(
 ) -> list[RetrievalFiles]:
     """The sets in a folder, by language. `split` None: the one the papers report; `languages` empty: all.
 
-    Raises EvaluationDataError where the folder has no layout or several (then `layout` decides), and where a file lacks.
+    Raises EvaluationDataError where the folder has no layout or several (then `layout` decides), and where a file or one of
+    `languages` lacks.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise EvaluationDataError(f"There is no folder {folder}. Correct the path.")
     layout = layout or _told_by_content(folder)
     found = _FINDERS[layout](folder, USUAL_SPLITS[layout] if split is None else split)
-    chosen = [each for each in found if not languages or each.language in languages]
-    if not chosen:
-        there = ", ".join(sorted({str(each.language) for each in found}))
-        raise EvaluationDataError(
-            f"{folder} holds nothing in {', '.join(languages)}: it has {there}. Name one of these."
-        )
-    return chosen
+    there = sorted({each.language for each in found if each.language is not None})
+    lacking = sorted(set(languages) - set(there))
+    if lacking:
+        told = f"it has {', '.join(there)}. Name one of these" if there else "its files name no language. Name none"
+        raise EvaluationDataError(f"{folder} holds nothing in {', '.join(lacking)}: {told}.")
+    return [each for each in found if not languages or each.language in languages]
 
 
 def _told_by_content(folder: Path) -> Layout:
@@ -231,7 +231,11 @@ def _by_language(files: Sequence[Path], pattern: str) -> dict[str, Path]:
 
 def _corpus_of(documents: Sequence[Path], language: str, only: bool, folder: Path, parent: str) -> tuple[Path, ...]:
     """The files of a corpus in a folder named for the language; all there are, where there is one language only."""
-    chosen = tuple(path for path in documents if any(re.fullmatch(parent, part) for part in path.parts[:-1]))
+    # Folders above do not count: all of /home/en/DATA is not English.
+    within = [path.relative_to(folder).parts[:-1] for path in documents]
+    chosen = tuple(
+        path for path, parts in zip(documents, within, strict=True) if any(re.fullmatch(parent, part) for part in parts)
+    )
     if chosen or (only and documents):
         return chosen or tuple(documents)
     raise EvaluationDataError(

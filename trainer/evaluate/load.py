@@ -29,7 +29,9 @@ from trainer.evaluate.stored_texts import (
 
 log = logging.getLogger(__name__)
 
+_STORED: Final = 1  # raised when corpora are stored otherwise than before
 _ROWS_AT_ONCE: Final = 4096
+_CHARACTERS_AT_ONCE: Final = 2**24
 # What the M3 paper's 6,619 questions of MKQA leave out: those without an answer, with a long one, and yes or no.
 _WITHOUT_SHORT_ANSWER: Final = frozenset({"unanswerable", "long_answer", "binary"})
 
@@ -94,12 +96,16 @@ def _stored_corpus(files: tuple[Path, ...], work: str | Path | None) -> tuple[Ar
         _store(files, owner.path)
         return open_corpus(owner.path, owner)
     seen = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    folder = Path(work) / f"corpus-{hashlib.sha256(repr(seen).encode()).hexdigest()[:32]}"
+    folder = Path(work) / f"corpus-{hashlib.sha256(repr((_STORED, seen)).encode()).hexdigest()[:32]}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".corpus-", dir=folder.parent, ignore_cleanup_errors=True) as partial:
             _store(files, Path(partial) / "corpus")
-            (Path(partial) / "corpus").rename(folder)
+            try:
+                (Path(partial) / "corpus").rename(folder)
+            except OSError:
+                if not folder.exists():  # otherwise another process stored the same corpus meanwhile
+                    raise
     return open_corpus(folder)
 
 
@@ -121,14 +127,16 @@ def _named(files: Sequence[Path]) -> str:
 def _corpus_rows(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
     ids: list[str] = []
     texts: list[str] = []
+    size = 0
     for file in files:
         for number, row in json_objects(file):
             identifier, text = identifier_and_text(file, number, row, ("_id", "docid", "id"), ("text", "contents"))
             ids.append(identifier)
             texts.append(f"{row.get('title') or ''} {text}".strip())
-            if len(ids) == _ROWS_AT_ONCE:
+            size += len(texts[-1])
+            if len(ids) == _ROWS_AT_ONCE or size >= _CHARACTERS_AT_ONCE:
                 yield pa.record_batch([pa.array(ids), pa.array(texts)], schema=ROW_SCHEMA)
-                ids, texts = [], []
+                ids, texts, size = [], [], 0
     yield pa.record_batch([pa.array(ids, pa.string()), pa.array(texts, pa.string())], schema=ROW_SCHEMA)
 
 
@@ -240,13 +248,12 @@ def _answer_queries(files: RetrievalFiles) -> _Queries:
     ids, texts, answers = [], [], []
     for number, row in json_objects(files.queries):
         if "queries" in row:
-            question = {"id": row.get("example_id"), "text": (row["queries"] or {}).get(files.language)}
-            told = (row.get("answers") or {}).get(files.language) or []
-            short = [each for each in told if each.get("type") not in _WITHOUT_SHORT_ANSWER]
-            known = [text for each in short for text in (each.get("text"), *(each.get("aliases") or ())) if text]
+            told = row["queries"] if isinstance(row["queries"], dict) else {}
+            question = {"id": row.get("example_id"), "text": told.get(files.language)}
+            known = _short_answers(files, number, row)
         else:
             question = {"id": row.get("id"), "text": row.get("question")}
-            known = [text for text in row.get("answers") or () if isinstance(text, str) and text]
+            known = _strings(files, number, row.get("answers") or [], "answers")
         if known:
             identifier, text = identifier_and_text(files.queries, number, question, ("id",), ("text",))
             ids.append(identifier)
@@ -254,6 +261,32 @@ def _answer_queries(files: RetrievalFiles) -> _Queries:
             answers.append(known)
     _check_queries(files, ids, {})
     return _Queries(ids, texts, [None] * len(ids), [None] * len(ids), None, answers)
+
+
+def _short_answers(files: RetrievalFiles, number: int, row: Mapping[str, Any]) -> list[str]:
+    """The short answers of a row of MKQA in the set's language, with their aliases."""
+    told = row.get("answers")
+    answers = told.get(files.language) or [] if isinstance(told, dict) else None
+    if not (isinstance(answers, list) and all(isinstance(each, dict) for each in answers)):
+        raise EvaluationDataError(
+            f"{files.queries}, line {number}, must hold answers, an object with a list of objects (type, text, aliases) for "
+            f"each language. Correct or remove it."
+        )
+    known: list[str] = []
+    for each in answers:
+        if each.get("type") not in _WITHOUT_SHORT_ANSWER:
+            known += _strings(files, number, [each["text"]] if each.get("text") else [], "text")
+            known += _strings(files, number, each.get("aliases") or [], "aliases")
+    return known
+
+
+def _strings(files: RetrievalFiles, number: int, values: Any, field: str) -> list[str]:
+    """The strings of a list that are not empty. A single string is no list: its letters would count as answers."""
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise EvaluationDataError(
+            f"{files.queries}, line {number}, must hold a list of strings in {field}; found {values!r:.80}. Correct it."
+        )
+    return [value for value in values if value]
 
 
 def _check_queries(files: RetrievalFiles, ids: Sequence[str], relevance: Mapping[str, Any]) -> None:

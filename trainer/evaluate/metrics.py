@@ -104,7 +104,7 @@ def query_values(
     score that is NaN, and for a metric that the data cannot give.
     """
     metrics = usual_metrics(data) if metrics is None else metrics
-    _check_metrics(data, metrics)
+    check_metrics(data, metrics)
     _check_scores(data, scores, rows)
     values = judged_values(data.relevance, data.query_ids, _rankings(data, scores, rows, metrics), metrics)
     found = [metric for metric in metrics if _parsed(metric)[0] == "answer_recall"]
@@ -121,7 +121,14 @@ def usual_metrics(data: RetrievalData) -> tuple[str, ...]:
     return METRICS if data.answers is None else ANSWER_METRICS
 
 
-def _check_metrics(data: RetrievalData, metrics: Sequence[str]) -> None:
+def check_metrics(data: RetrievalData, metrics: Sequence[str], depth: int | None = None) -> None:
+    """Raises EvaluationError for a metric that the data cannot give, and where rankings are `depth` deep and a metric looks
+    deeper: its value would be that of a smaller cutoff."""
+    if depth is not None and depth < depth_of(metrics):
+        deepest = max(metrics, key=lambda metric: _parsed(metric)[1])
+        raise EvaluationError(
+            f"Rankings of depth {depth} cannot give {deepest}. Set depth to {depth_of(metrics)} or more, or leave it out."
+        )
     for metric in metrics:
         by_answer = _parsed(metric)[0] == "answer_recall"
         if by_answer and data.answers is None:

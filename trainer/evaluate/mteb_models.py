@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.backbone import Role
-from trainer.evaluate.metrics import MetricRow
+from trainer.evaluate.metrics import MetricRow, write_whole
 from trainer.evaluate.tasks.text_vectors import TextEncoder, text_vectors
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _check_model(folder: Path, identity: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "model.json"
     if not file.is_file():
-        file.write_text(json.dumps(identity, indent=2) + "\n", "utf-8")
+        write_whole(file, lambda partial: partial.write_text(json.dumps(identity, indent=2) + "\n", "utf-8"))
     found = json.loads(file.read_text("utf-8"))
     if found != identity:
         raise MtebError(

@@ -23,7 +23,15 @@ from trainer.embedding_store import EmbeddingSpace, EmbeddingStore, embed, encod
 from trainer.encoder import Encoder
 from trainer.encoder_processes import EncoderPool
 from trainer.evaluate.hybrid import HybridWeights, tuned_weights
-from trainer.evaluate.metrics import MetricRow, depth_of, per_query_table, query_values, rows_of_values, usual_metrics
+from trainer.evaluate.metrics import (
+    MetricRow,
+    check_metrics,
+    depth_of,
+    per_query_table,
+    query_values,
+    rows_of_values,
+    usual_metrics,
+)
 from trainer.evaluate.model_rankings import Embed, Mode, ModelRankings, RetrievalSettings, corpus_outputs, rows_at_once
 from trainer.evaluate.retrieval_data import RetrievalData
 from trainer.m3_heads import Output
@@ -58,6 +66,7 @@ def evaluate_retrieval(
     """
     settings = settings or RetrievalSettings()
     metrics = settings.metrics or usual_metrics(data)
+    check_metrics(data, metrics, settings.depth)  # before hours of encoding
     depth = settings.depth or depth_of(metrics)
     identity = identity_of(encoder, data)
     done = []
@@ -152,6 +161,7 @@ def tuned_hybrid_weights(
 
     A mode that is not among the settings' keeps its weights. Raises what evaluate_retrieval raises.
     """
+    check_metrics(data, ("ndcg@10",))  # which weights are chosen by
     with _work_folder(settings, encoder, data, None) as folder:
         rankings = ModelRankings(encoder, data, settings, folder, 1)
         found: dict[str, Any] = rankings.weights.model_dump()

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluate.files import EvaluationDataError, lines
+from trainer.evaluate.files import EvaluationDataError, EvaluationError, lines
 from trainer.evaluate.judgements import read_judgements
 from trainer.evaluate.metrics import METRICS, Values, judged_values, write_whole
 from trainer.evaluate.retrieval_data import RetrievalData
@@ -114,8 +114,15 @@ def evaluate_run(
 ) -> tuple[list[str], Values]:
     """Metrics of any system's run: the ids of the judged queries, ascending, and each metric's values [Q] for them.
 
-    Judged queries that the run lacks count as zero, queries of the run that are not judged do not count.
+    Judged queries that the run lacks count as zero, queries of the run that are not judged do not count. Raises EvaluationError
+    for answer_recall, which needs the passages' texts.
     """
+    by_answer = [metric for metric in metrics if metric.startswith("answer_")]
+    if by_answer:
+        raise EvaluationError(
+            f"{by_answer[0]} needs the passages' texts, and a run file holds ids: load the set, then take rows_of_run and "
+            f"query_values."
+        )
     run = run if isinstance(run, Run) else read_run(run)
     relevance = judgements if isinstance(judgements, Mapping) else read_judgements(judgements)
     query_ids = sorted(relevance)

@@ -131,7 +131,7 @@ def take_texts(texts: Sequence[str], rows: Rows) -> pa.Array:
 
 
 def chosen_blocks(texts: Sequence[str], rows: Rows, most_bytes: int) -> Iterator[tuple[Rows, pa.Array]]:
-    """(rows, their texts) of ascending `rows`, in blocks of at most `most_bytes` of UTF-8, or of one longer text."""
+    """(rows, their texts) of ascending `rows`, in blocks of `most_bytes` of UTF-8 or less beside their first text."""
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
         array = take_texts(texts, some)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from trainer.evaluate import RetrievalData, query_values, tuned_weights
 from trainer.evaluate.hybrid import HybridWeights, Pool, PoolPlaces, _first, fill_scores, union, weights_for
@@ -118,3 +119,9 @@ def test_weights_are_the_papers_of_the_benchmark(layout, both, all_three):
     assert weights_for(data) == HybridWeights(dense_lexical=both, all=all_three)
     assert weights_for(data).of("dense+lexical") == dict(zip(("dense", "lexical"), both, strict=True))
     assert math.isclose(sum(weights_for(data).of("all").values()), sum(all_three))
+
+
+@pytest.mark.parametrize("weights", [(1.0, -0.3), (0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0)])
+def test_weights_that_cannot_rank_are_refused(weights):
+    with pytest.raises(ValidationError):
+        HybridWeights(dense_lexical=weights)

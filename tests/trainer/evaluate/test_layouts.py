@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trainer.evaluate import EvaluationDataError, load_beir, load_retrieval, read_judgements
+from trainer.evaluate import EvaluationDataError, load, load_beir, load_retrieval, read_judgements
 
 
 def write(file, content):
@@ -47,6 +47,11 @@ def test_only_the_languages_asked_for_are_read(tmp_path):
     assert data.languages == ["th"]
     with pytest.raises(EvaluationDataError, match="holds nothing in de: it has sw, th"):
         load_retrieval(tmp_path, languages=["de"])
+    with pytest.raises(EvaluationDataError, match="holds nothing in de: it has sw, th"):
+        load_retrieval(tmp_path, languages=["th", "de"])
+    folder = beir(tmp_path / "beir", [("a", "x")], [("q", "?")], [("q", "a", 1)])
+    with pytest.raises(EvaluationDataError, match="holds nothing in de: its files name no language"):
+        load_retrieval(folder, languages=["de"])
 
 
 def test_miracl_without_a_languages_corpus_or_qrels_is_refused(tmp_path):
@@ -158,6 +163,60 @@ def test_the_evaluation_files_of_mkqa_by_language_are_read(tmp_path):
     assert data.answers == [["ស្រី", "x"]]
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"id": 1, "question": "?", "answers": "Paris"},
+            "line 1, must hold a list of strings in answers; found 'Paris'",
+        ),
+        ({"id": 1, "question": "?", "answers": [7]}, "line 1, must hold a list of strings in answers"),
+    ],
+)
+def test_answers_that_are_no_list_of_strings_are_refused(tmp_path, row, message):
+    # The letters of a string would each be an answer.
+    write(tmp_path / "fr.jsonl", [row])
+    write(tmp_path / "corpus.jsonl", [{"id": 1, "text": "x"}])
+    with pytest.raises(EvaluationDataError, match=message):
+        load_retrieval(tmp_path)
+
+
+@pytest.mark.parametrize("answers", [["Curie"], {"fr": ["Curie"]}, {"fr": [{"text": 7, "type": "number"}]}])
+def test_answers_of_mkqa_in_another_form_are_refused(tmp_path, answers):
+    write(tmp_path / "mkqa.jsonl", [{"example_id": 1, "queries": {"fr": "qui"}, "answers": answers}])
+    write(tmp_path / "corpus.jsonl", [{"id": 1, "text": "x"}])
+    with pytest.raises(EvaluationDataError, match=r"mkqa\.jsonl, line 1, must hold"):
+        load_retrieval(tmp_path)
+
+
+def test_folders_above_the_set_do_not_tell_the_language_of_a_corpus(tmp_path):
+    folder = miracl(tmp_path / "th" / "data")
+    assert [list(data.document_ids) for data in load_retrieval(folder)] == [["9#1", "7#0"]] * 2
+
+
+def test_files_may_begin_with_a_byte_order_mark(tmp_path):
+    folder = beir(tmp_path, [("a", "x")], [("q", "?")], [("q", "a", 1)])
+    for file in (folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / "test.tsv"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    (folder / "qrels" / "test.tsv").write_text("\ufeffq\ta\t1\n", "utf-8")
+    assert load_beir(folder).relevance == {"q": {"a": 1}}
+
+
+def test_a_corpus_that_another_process_stored_meanwhile_is_taken(tmp_path, monkeypatch):
+    folder = beir(tmp_path / "set", [("a", "x")], [("q", "?")], [("q", "a", 1)])
+    store, entered = load.store_corpus, []
+
+    def store_meanwhile(batches, target):
+        if not entered:
+            entered.append(target)
+            load_beir(folder, work=tmp_path / "work")
+        return store(batches, target)
+
+    monkeypatch.setattr(load, "store_corpus", store_meanwhile)
+    assert list(load_beir(folder, work=tmp_path / "work").documents) == ["x"]
+    assert len(list((tmp_path / "work").iterdir())) == 1
+
+
 def test_a_layout_may_be_told_and_a_folder_without_any_is_refused(tmp_path):
     with pytest.raises(EvaluationDataError, match=r"holds no corpus\.jsonl"):
         load_retrieval(tmp_path)
@@ -194,6 +253,10 @@ def test_languages_of_queries_may_stand_beside_their_text(tmp_path):
     ("lines", "message"),
     [
         ("q\td\t1\nq\td\t2\n", "line 2, grades document 'd' for query 'q' with 2; an earlier line says 1"),
+        (
+            "q\td\t2147483648\n",
+            "line 1, grades document 'd' for query 'q' with 2147483648, and the largest grade is 1000000",
+        ),
         ("q 0 d high\n", "line 1, must hold a query id"),
         ("q\td\n", "line 1, must hold a query id"),
         ("", "judges nothing"),

@@ -17,7 +17,7 @@ from trainer.evaluate import (
     write_per_query,
     write_run,
 )
-from trainer.evaluate.files import EvaluationDataError
+from trainer.evaluate.files import EvaluationDataError, EvaluationError
 from trainer.evaluate.metrics import judged_values, metric_rows, per_query_table
 from trainer.evaluate.runs import ranked
 
@@ -203,3 +203,10 @@ def test_metric_rows_are_json(tmp_path):
         data_of({"q": {"a": 1}}), np.ones((1, 1), np.float32), np.zeros((1, 1), np.int64), model="m", mode="x"
     )
     assert json.loads(json.dumps(rows)) == rows
+
+
+def test_a_run_file_cannot_be_scored_by_answers(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("q Q0 d 1 0.5 tag\n")
+    with pytest.raises(EvaluationError, match="answer_recall@20 needs the passages' texts"):
+        evaluate_run(file, {"q": {"d": 1}}, ["answer_recall@20"])

@@ -12,11 +12,13 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaMo
 from trainer.embedding_store import EmbeddingStore
 from trainer.encoder import Encoder, EncoderSettings
 from trainer.evaluate import (
+    EvaluationError,
     HybridWeights,
     ModelRankings,
     RetrievalData,
     RetrievalSettings,
     bm25_baselines,
+    bm25_evaluation,
     evaluate_encoder,
     evaluate_retrieval,
     model_rankings,
@@ -28,6 +30,7 @@ from trainer.evaluate import (
 WORDS = ["river", "water", "北京", "大学", "вода", "ποταμός", "ماء", "nehir", "bridge", "of", "the", "in"]
 VOCABULARY = ["<s>", "<pad>", "</s>", "<unk>", *WORDS]
 MODES = ("dense", "lexical", "multi_vector", "dense+lexical", "all")
+METRICS = ("ndcg@9", "mrr@9", "recall@9", "map@9")
 WEIGHTS = HybridWeights(dense_lexical=(1.0, 0.001), all=(1.0, 0.002, 0.5))
 
 
@@ -141,7 +144,8 @@ def expected_rows(scores, query, mode, union_depth, rerank_depth, depth):
 
 
 def chosen(**settings):
-    return RetrievalSettings(modes=MODES, depth=9, union_depth=8, rerank_depth=12, weights=WEIGHTS, **settings)
+    pools = {"union_depth": 8, "rerank_depth": 12, "weights": WEIGHTS}
+    return RetrievalSettings(modes=MODES, metrics=METRICS, depth=9, **pools, **settings)
 
 
 def test_every_mode_ranks_as_float64_scores_of_all_passages_do(encoder, data, scores, monkeypatch):
@@ -160,15 +164,7 @@ def test_every_mode_ranks_as_float64_scores_of_all_passages_do(encoder, data, sc
             "zh",
             len(data.documents),
         )
-        assert each.per_query.column_names == [
-            "query_id",
-            "kind",
-            "language",
-            "ndcg@10",
-            "mrr@10",
-            "recall@100",
-            "map@100",
-        ]
+        assert each.per_query.column_names == ["query_id", "kind", "language", *METRICS]
     assert done[4].rows[0]["weights"] == "dense 1, lexical 0.002, multi_vector 0.5"
     assert {each.rows[0]["model_fingerprint"] for each in done} == {done[0].rows[0]["model_fingerprint"]}
     assert done[0].rows[0]["data_fingerprint"] == data.fingerprint
@@ -226,18 +222,18 @@ def test_a_mode_without_its_outputs_is_refused():
 def test_weights_are_tuned_on_scores_computed_once(encoder, data, tmp_path):
     settings = chosen()
     rankings = ModelRankings(encoder, data, settings, tmp_path, 9)
-    weights, value = tuned_weights(data, rankings.both, ("dense", "lexical"))
+    weights, value = tuned_weights(data, rankings.both, ("dense", "lexical"), cutoff=9)
     tuned = HybridWeights(dense_lexical=(weights["dense"], weights["lexical"]))
     before = encoder.encoded
     again = evaluate_retrieval(
         encoder, data, settings.model_copy(update={"modes": ("dense+lexical",), "weights": tuned})
     )
     assert encoder.encoded > before
-    assert again[0].rows[0]["ndcg@10"] == pytest.approx(value, abs=1e-12)
+    assert again[0].rows[0]["ndcg@9"] == pytest.approx(value, abs=1e-12)
 
 
 def test_weights_tuned_on_a_set_are_no_worse_there_than_the_papers(encoder, data):
-    settings = chosen()
+    settings = chosen().model_copy(update={"metrics": ("ndcg@10",), "depth": 10})
     tuned = tuned_hybrid_weights(encoder, data, settings)
     papers = evaluate_retrieval(encoder, data, settings)[3:]
     found = evaluate_retrieval(encoder, data, settings.model_copy(update={"weights": tuned}))[3:]
@@ -265,3 +261,17 @@ def test_bm25_baselines_name_their_tokens(folder, data):
     assert (words.rows[0]["model"], tokens.rows[0]["model"]) == ("bm25", f"bm25 (tokens of {folder})")
     assert words.rows[0]["data_fingerprint"] == data.fingerprint
     assert "model_fingerprint" not in words.rows[0]
+
+
+def test_metrics_that_the_set_or_the_depth_cannot_give_are_refused_before_anything_is_encoded(encoder, data):
+    asked = RetrievalData("m", ["d"], ["x"], ["q"], ["x"], {}, [None], [None], "mkqa", [["x"]])
+    before = encoder.encoded
+    with pytest.raises(EvaluationError, match=r"ndcg@10 needs judged documents"):
+        evaluate_retrieval(encoder, asked, RetrievalSettings(metrics=("ndcg@10",)))
+    with pytest.raises(EvaluationError, match=r"ndcg@10 needs judged documents"):
+        tuned_hybrid_weights(encoder, asked, RetrievalSettings(modes=("all",)))
+    with pytest.raises(EvaluationError, match=r"Rankings of depth 20 cannot give recall@100. Set depth to 100"):
+        evaluate_retrieval(encoder, data, RetrievalSettings(depth=20))
+    with pytest.raises(EvaluationError, match=r"Rankings of depth 20 cannot give recall@100"):
+        bm25_evaluation(data, depth=20)
+    assert encoder.encoded == before

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainer.evaluate import compare, most_moved
+from trainer.evaluate import EvaluationError, compare, most_moved
 from trainer.evaluate.significance import bootstrap_interval, randomisation_p_value
 
 
@@ -48,6 +48,13 @@ def test_the_random_test_is_near_scipys_and_the_same_for_the_same_seed():
     assert p_value == pytest.approx(peer.pvalue, abs=0.01)
     assert p_value == randomisation_p_value(differences, seed=7)
     assert p_value != randomisation_p_value(differences, seed=8)
+
+
+@pytest.mark.parametrize("tenths", [[2, -7, 5, -1, 1], [-5, 1, 3, 1], [-9, -1, -2, 6, -9, 3, 6, 6]])
+def test_sums_that_differ_by_rounding_only_are_equally_far_from_zero(tenths):
+    # They add up to 0, in floating point to some 1e-17: every pattern is at least as far from 0 as the one observed.
+    assert sum(tenths) == 0
+    assert randomisation_p_value(np.array(tenths) / 10) == 1.0
 
 
 def test_queries_that_do_not_differ_change_no_p_value():
@@ -101,3 +108,10 @@ def test_the_queries_that_moved_most_are_told_from_the_most_on():
 def test_results_that_cannot_be_compared_are_refused(second, metric, message):
     with pytest.raises(ValueError, match=message):
         compare(table([0.5]), second, metric)
+
+
+def test_a_query_id_that_occurs_twice_is_refused():
+    # The questions of MKQA have the same ids in all languages: the last would stand for all.
+    both = table([0.5, 0.25, 1.0], ["1", "2", "1"])
+    with pytest.raises(EvaluationError, match=r"3 values of ndcg@10 for 2 query ids.*one language at a time"):
+        compare(both, both, "ndcg@10")

@@ -263,3 +263,17 @@ def test_damaged_files_are_told_with_their_line(tmp_path):
     assert "no task file" in refusal(tmp_path / "e.txt")
     (tmp_path / "f").mkdir()
     assert "holds no task file" in refusal(tmp_path / "f")
+
+
+def test_a_file_that_is_there_in_two_forms_is_refused(tmp_path):
+    rows = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (0, 1)]
+    write(tmp_path / "test.jsonl", rows)
+    write(tmp_path / "data" / "test.jsonl.gz", rows)
+    assert "are one file in two forms" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("settings", ['"clustering"', "[1]", "{", '{"kind": "sorting"}'])
+def test_settings_of_another_form_are_refused_with_those_there_are(tmp_path, settings):
+    write(tmp_path / "test.jsonl", PAIRS)
+    (tmp_path / "task.json").write_text(settings)
+    assert "the settings are kind, split" in refusal(tmp_path)

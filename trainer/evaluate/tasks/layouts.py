@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from pydantic import ValidationError
 
 from trainer.evaluate.files import EvaluationDataError
 from trainer.evaluate.tasks.fields import codes, flattened, labels, numbers, text_lists, texts, zero_or_one
@@ -89,7 +88,7 @@ def _settings(path: Path, name: str, given: dict[str, Any]) -> TaskSettings:
         if file.is_file():
             values |= orjson.loads(file.read_bytes())
         return TaskSettings.model_validate(values | given)
-    except (orjson.JSONDecodeError, ValidationError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise EvaluationDataError(
             f"The settings of the task {path} (its task.json and those given) will not do: {error}. Correct them; the settings "
             f"are {', '.join(TaskSettings.model_fields)}."
@@ -105,10 +104,16 @@ def _files(path: Path) -> dict[str, list[Path]]:
             )
         return {_split_of(path): [path]}
     files: dict[str, list[Path]] = {}
+    by_stem: dict[str, Path] = {}
     for folder in (path, path / "data"):
         found = sorted(file for file in folder.glob("*") if file.name.removesuffix(".gz").endswith(SUFFIXES))
         for file in found:
             if file.name != "task.json" and not file.name.startswith((".", "_")):
+                other = by_stem.setdefault(Path(file.name.removesuffix(".gz")).stem, file)
+                if other != file:
+                    raise EvaluationDataError(
+                        f"{other} and {file} are one file in two forms, and its rows would count twice. Remove one of them."
+                    )
                 files.setdefault(_split_of(file), []).append(file)
     if not files:
         raise EvaluationDataError(

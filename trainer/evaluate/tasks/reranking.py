@@ -14,7 +14,7 @@ from trainer.evaluate.tasks.kinds import Reranking, TaskSettings
 from trainer.evaluate.tasks.text_vectors import TextEncoder, TextVectors, text_vectors
 
 DEPTH: Final = 1000  # ranks that count towards average precision
-_CANDIDATES_AT_ONCE: Final = 65_536
+_CANDIDATES_AT_ONCE: Final = 8192  # 64 MiB of float64 with 1,024 dimensions, for queries and for candidates
 
 
 def reranking_figures(encoder: TextEncoder, data: Reranking, _: TaskSettings) -> dict[str, float | None]:
