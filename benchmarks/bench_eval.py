@@ -67,6 +67,10 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     models = arguments.model or [MINILM]
+    if len({name_of(model) for model in models}) < len(models):
+        parser.error(
+            f"two models have one name ({', '.join(map(name_of, models))}), and a table one column for each: rename a folder"
+        )
     if arguments.child:
         engine, folder = arguments.child
         print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0])))

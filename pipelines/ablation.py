@@ -37,6 +37,8 @@ from pipelines.training_stages import TrainStages
 
 _NOT_SHARED: Final = ("train", "evaluate", "report")
 _LAST: Final = "evaluate"
+_STORES: Final = ("embeddings", "decoded")  # folders beside the variants'
+BESIDE: Final = ("untrained", "bm25")  # rows of the table: of the first run, they do not depend on the training data
 
 
 class AblationVariant(BaseModel):
@@ -52,7 +54,7 @@ class AblationVariant(BaseModel):
     @property
     def folder(self) -> str:
         """Its folder's name."""
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-.") or "variant"
+        return re.sub(r"[^\w.-]+", "-", self.name).strip("-.") or "variant"
 
 
 class Ablation(BaseModel):
@@ -71,6 +73,9 @@ class Ablation(BaseModel):
     def _folders_differ(cls, variants: tuple[AblationVariant, ...]) -> tuple[AblationVariant, ...]:
         if not variants:
             raise ValueError("there is no variant: name at least one")
+        taken = next((each.name for each in variants if each.name in BESIDE or each.folder in _STORES), None)
+        if taken is not None:
+            raise ValueError(f"{taken!r} is the name of something else in the table or the folder: choose another")
         folders = [variant.folder for variant in variants]
         twice = next((each.name for each in variants if folders.count(each.folder) > 1), None)
         if twice is not None:
@@ -140,7 +145,7 @@ def _recipe(text: str, path: str, ablation: Ablation, variant: AblationVariant, 
             raise UserError(f"{where}: there is no job {job!r} in the recipe to leave out.")
         del content[job]
     if not (content.get("embeddings") or {}).get("folder"):
-        content["embeddings"] = {**(content.get("embeddings") or {}), "folder": storage.join(folder, "embeddings")}
+        content["embeddings"] = {**(content.get("embeddings") or {}), "folder": storage.join(folder, _STORES[0])}
     text = yaml.safe_dump(content, allow_unicode=True)
     settings = _settings(parse_recipe(text, where, tell_lines=False), ablation, variant, seed, folder)
     return parse_recipe(text, where, settings, tell_lines=False)
@@ -171,8 +176,14 @@ def _settings(recipe: Recipe, ablation: Ablation, variant: AblationVariant, seed
     first = variant is ablation.variants[0] and seed == ablation.seeds[0]
     once: dict[str, Any] = {} if first else {"evaluate.untrained": False, "evaluate.bm25": False}
     if not isinstance(recipe.train, TrainStages) and recipe.train.data_cache is None:
-        once["train.data_cache"] = storage.join(folder, "decoded")
+        once["train.data_cache"] = storage.join(folder, _STORES[1])
     places = ablation.seed_settings or _seed_settings(recipe)
+    fixed = sorted(set(places) & variant.set.keys())
+    if fixed and len(ablation.seeds) > 1:
+        raise UserError(
+            f"Variant {variant.name!r} sets {', '.join(fixed)}, where the seeds {list(ablation.seeds)} go: it would be trained "
+            f"{len(ablation.seeds)} times alike. Leave it out of `set`."
+        )
     return {**once, **dict.fromkeys(places, seed), **variant.set}
 
 

@@ -12,10 +12,9 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.ablation import AblationRun, metrics_of, values_by_query
+from pipelines.ablation import BESIDE, AblationRun, metrics_of, values_by_query
 
 AVERAGE: Final = "average"
-BESIDE: Final = ("untrained", "bm25")  # of the first run: they do not depend on the training data
 
 Key = tuple[str, str | None, str]  # data, language, mode
 

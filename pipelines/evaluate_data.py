@@ -46,7 +46,9 @@ class GroupQuality:
 
     source: str
     language: str
-    extracted: int  # and synthesized: what came into the first job that drops pairs, or extract's where none is finished
+    extracted: (
+        int  # and synthesized: what came into the first job that drops pairs, or extract's where none is finished
+    )
     kept: int  # by the last finished job that drops pairs, before pack chooses
     filtered: float | None
     leaks: float | None
@@ -93,7 +95,9 @@ def data_quality(run: RunFolder, tell: Callable[[int], None] = lambda rows: None
     jobs = {name: manifest.languages for name, manifest in finished.manifests.items()}
     last = finished.pairs_job() or "extract"
     counted = (of_job for name, of_job in jobs.items() if name in ("extract", *_DROPPING))
-    keys = sorted({(source, each) for of_job in counted for source, found in of_job.items() for each in found} | scores.keys())
+    keys = sorted(
+        {(source, each) for of_job in counted for source, found in of_job.items() for each in found} | scores.keys()
+    )
     groups = [_group(key, jobs, last, scores.get(key)) for key in keys]
     waited = [job for job in recipe.jobs() if job in _DROPPING and job not in jobs]
     estimate = false_negatives(finished)

@@ -72,11 +72,26 @@ def test_variants_change_the_recipe_and_seeds_the_training(recipe, tmp_path):
         ({"variants": [{"name": "a", "without_jobs": ["train"]}]}, "needs `train`"),
         ({"variants": [{"name": "a", "set": {"train.bach_size": 4}}]}, "bach_size"),
         ({"variants": []}, "variants"),
+        ({"variants": [{"name": "untrained"}]}, "choose another"),  # a row of the table
+        ({"variants": [{"name": "embeddings"}]}, "choose another"),  # the store of all runs
+        ({"variants": [{"name": "a", "set": {"train.seed": 7}}], "seeds": [1, 2]}, "2 times alike"),
     ],
 )
 def test_mistakes_in_variants_are_told_before_anything_runs(recipe, tmp_path, content, message):
     with pytest.raises(UserError, match=message):
         ablation_runs(str(recipe), load_ablation(write_vary(tmp_path, **content)), str(tmp_path / "runs"))
+
+
+def test_a_mistake_in_a_variant_names_no_line_of_a_text_that_nobody_wrote(recipe, tmp_path):
+    vary = write_vary(tmp_path, variants=[{"name": "a", "set": {"train.bach_size": 4}}])
+    with pytest.raises(UserError, match=r"recipe.yaml, variant 'a': unknown setting `train.bach_size`; did you mean"):
+        ablation_runs(str(recipe), load_ablation(vary), str(tmp_path / "runs"))
+
+
+def test_variants_named_in_other_scripts_have_folders_of_their_own(recipe, tmp_path):
+    ablation = load_ablation(write_vary(tmp_path, variants=[{"name": "Все данные"}, {"name": "没有新闻"}]))
+    runs = ablation_runs(str(recipe), ablation, str(tmp_path / "runs"))
+    assert [Path(run.folder.url).parent.name for run in runs] == ["Все-данные", "没有新闻"]
 
 
 def made_run(folder, variant, seed, values, *, fingerprint="f", untrained=None):

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from pipelines.command_line import app
 from pipelines.errors import UserError
+from pipelines.evaluate_results import comparisons_file, queries_file
 from tests.pipelines.evaluation_folders import write_beir, write_miracl, write_sts
+from trainer.evaluate import EvaluationError
 
 
 @pytest.fixture(scope="module")
@@ -158,12 +160,43 @@ def test_settings_of_one_model_go_by_its_name(compared, tmp_path, tiny_model):
     folder, _ = compared
     output = tmp_path / "m.json"
     result = evaluate(
-        f"plain={tiny_model}", f"asked={tiny_model}", "--data", folder / "beir", "--no-bm25", "--output", output,
-        "--set", "asked.query_prompt=the market of ",
+        f"plain={tiny_model}", f"plain.v1.5={tiny_model}", "--data", folder / "beir", "--no-bm25", "--output", output,
+        "--set", "plain.v1.5.query_prompt=the market of ",
     )  # fmt: skip
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.output + str(result.exception)
     prints = {row["model"]: row["model_fingerprint"] for row in json.loads(output.read_text())}
-    assert prints["plain"] != prints["asked"]
+    assert prints["plain"] != prints["plain.v1.5"]
+
+
+def test_a_hub_that_does_not_answer_takes_nothing_of_the_rest_away(compared, tmp_path, tiny_model, monkeypatch):
+    from trainer.evaluate import mteb_models
+
+    def away(*_, **__):
+        raise EvaluationError("the hub does not answer")
+
+    folder, _ = compared
+    monkeypatch.setattr(mteb_models, "run_mteb", away)
+    output = tmp_path / "m.json"
+    result = evaluate(tiny_model, "--data", folder / "sts", "--mteb", "STS22", "--output", output)
+    assert isinstance(result.exception, EvaluationError)
+    assert [row["data"] for row in json.loads(output.read_text())] == ["sts"] and "cosine_spearman" in result.output
+
+
+def test_files_beside_keep_what_a_name_has_behind_its_dots(tmp_path):
+    assert queries_file(tmp_path / "bge-v1.5").name == "bge-v1.5.queries.parquet"
+    assert comparisons_file(tmp_path / "bge-v1.5.json").name == "bge-v1.5.comparisons.json"
+
+
+def test_run_files_of_names_that_look_alike_are_kept_apart(compared, tmp_path):
+    folder, _ = compared
+    first, second = trec(tmp_path, "one", True), trec(tmp_path, "two", False)
+    result = evaluate(
+        "--run", f"a/b={first}", "--run", f"a-b={second}", "--run", f"模型={first}", "--no-bm25", "--data", folder / "beir",
+        "--output", tmp_path / "m.json", "--save-runs", tmp_path / "runs",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output + str(result.exception)
+    names = {file.name for file in (tmp_path / "runs").iterdir()}
+    assert names == {"beir.a-b.run.trec", "beir.a-b.run.2.trec", "beir.模型.run.trec"}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +216,11 @@ def test_settings_of_one_model_go_by_its_name(compared, tmp_path, tiny_model):
         (["MODEL", "--data", "BEIR", "--no-bm25", "--page", "x.html"], "two systems"),
         (["MODEL", "--data", "BEIR", "--set", "query_promt=x"], "query_promt"),
         (["--run", "RUN", "--data", "STS", "--no-bm25"], "ranks no query"),
+        (["MODEL", "--data", "STS", "--page", "x.html"], "two systems"),  # BM25 ranks nothing there
+        (["MODEL", "--data", "BEIR", "--run", "no.trec"], "no such file"),
+        (["--run", "RUN", "--data", "BEIR", "--bm25-tokens"], "name one"),
+        (["MODEL", "b=MODEL", "--mteb", "STS22", "--fail-if-worse", "0"], "folders of --data"),
+        (["MODEL", "--data", "BEIR", "--page", "BEIR"], "is a folder"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_before_or_with_their_place(compared, tmp_path, tiny_model, words, message):

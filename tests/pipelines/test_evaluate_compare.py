@@ -1,5 +1,6 @@
 """Which result is compared with which, and what the gate says of values that are missing."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,24 @@ def test_a_value_that_is_missing_fails_the_gate():
     assert len(worse_than_first(compared([sts("old", 0.5), sts("new", 0.4)]), ["old", "new"], 0.09)) == 1
 
 
+def of_mode(system, mode, value, data="beir"):
+    of = EvaluationSet(EvaluationFolder(path=data), data, None, data, task=SimpleNamespace(kind="sts"))
+    return Result(system, mode, of, [{"examples": 4, "cosine_spearman": value}])
+
+
+def test_a_system_that_shares_no_set_with_the_first_fails_the_gate():
+    found = compared([of_mode("old", "run", 0.5), of_mode("bm25", "bm25", 0.1)])
+    assert worse_than_first(found, ["old", "new"], 1.0) == [
+        "new cannot be compared with old: there is no set that both have results on"
+    ]
+
+
+def test_the_gate_does_not_hold_a_mode_that_the_first_lacks_against_its_others():
+    results = [of_mode("old", "dense", 0.5), of_mode("new", "dense", 0.5), of_mode("new", "lexical", 0.1)]
+    assert worse_than_first(compared(results), ["old", "new"], 0.0) == []
+    assert len(worse_than_first(compared([results[0], results[2]]), ["old", "new"], 0.0)) == 1  # no mode in common
+
+
 def test_a_result_is_compared_with_the_first_system_in_its_mode_or_in_its_first():
     old = [SimpleNamespace(system="old", mode=mode) for mode in ("dense", "lexical")]
     new = [SimpleNamespace(system="new", mode=mode) for mode in ("lexical", "all", "dense")]
@@ -42,6 +61,19 @@ def test_folders_are_told_apart_by_their_files(tmp_path):
         ("b", None, "retrieval"), ("miracl", "ar", "retrieval"), ("miracl", "de", "retrieval"), ("s", None, "sts"),
         ("test", None, "sts"),
     ]  # fmt: skip
+
+
+def test_no_two_sets_have_one_name_whatever_the_folders(tmp_path):
+    folder = write_beir(tmp_path / "x" / "b")
+    shutil.copy(folder / "qrels" / "test.tsv", folder / "qrels" / "dev.tsv")
+    other = write_beir(tmp_path / "y" / "x" / "b")
+    given = [
+        EvaluationFolder(path=str(folder)), EvaluationFolder(path=str(folder), split="dev"),
+        EvaluationFolder(path=str(folder)), EvaluationFolder(path=str(other)),
+    ]  # fmt: skip
+    sets = load_sets(given)
+    assert [each.name for each in sets] == ["x/b", "x/b dev", "x/b (2)", "x/b (3)"]
+    assert [each.retrieval.name for each in sets] == [each.name for each in sets]
 
 
 def test_languages_of_a_task_can_be_chosen(tmp_path):

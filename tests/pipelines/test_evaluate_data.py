@@ -84,6 +84,17 @@ def test_shares_are_of_the_pairs_that_came_into_each_job(run):
     assert (arabic.language, arabic.filtered, arabic.duplicates) == ("eng_Latn-ara_Arab", None, None)
 
 
+def test_pairs_that_come_after_extract_are_counted(run):
+    folder, made = run
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    del recipe["filter"], recipe["score"]
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    of_arabic = {"in": 6, "out": 3, "drop:duplicate_pair": 3}  # of documents: extract made no pair of them
+    write_manifest(made.job("dedup"), manifest("dedup", {"books": {"arb_Arab": of_arabic}}))
+    [books] = [group for group in data_quality(made).groups if group.source == "books"]
+    assert (books.language, books.extracted, books.kept, books.duplicates) == ("arb_Arab", 6, 3, 0.5)
+
+
 def test_relevance_is_told_at_quantiles_of_the_scored(run):
     folder, made = run
     finish_score(folder, made)

@@ -85,6 +85,35 @@ def test_the_page_escapes_what_the_data_hold_and_filters_by_language(shown):
     assert render(shown) == render(type(shown).model_validate_json(shown.model_dump_json()))
 
 
+def test_a_text_that_is_cut_is_told_to_be_cut():
+    data = data_of(documents=["harbour", "market", "garden", "river " * 500])
+    first = result("old", data, [[1, 2, 0], [1, 0, 2], [0, 1, 2]])
+    second = result("new", data, [[0, 1, 2], [3, 2, 1], [1, 0, 2]])
+    shown = side_by_side([first, second], "old", "new", 5)
+    assert "cut at 2,000 characters" in render(shown).decode()
+
+
+def test_a_rank_is_told_to_be_below_what_both_systems_kept():
+    data = data_of()
+    first = result("old", data, [[1, 0], [1, 0], [0, 1]])
+    second = result("new", data, [[0, 1, 2], [3, 2, 1], [1, 0, 2]])
+    [of_set] = side_by_side([first, second], "old", "new", 5).sets
+    assert of_set.depth == 2
+
+
+def test_a_corpus_is_looked_through_a_few_times_however_many_queries_have_answers(monkeypatch):
+    from pipelines import evaluate_moved
+
+    looked = []
+    texts = evaluate_moved._texts
+    monkeypatch.setattr(evaluate_moved, "_texts", lambda *given: looked.append(given) or texts(*given))
+    data = data_of(relevance={}, answers=[["RIVER"], ["market"], ["nobody"]], layout="mkqa")
+    first = result("old", data, [[1, 2], [0, 1], [0, 1]], "answer_recall@100")
+    second = result("new", data, [[1, 0], [0, 2], [0, 1]], "answer_recall@100")
+    side_by_side([first, second], "old", "new", 5)
+    assert len(looked) == 2  # the ranked, and those shown
+
+
 def test_a_set_of_one_system_only_is_left_out():
     data = data_of()
     first = result("old", data, [[1, 2, 0], [1, 0, 2], [0, 1, 2]])
