@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.job import EVALUATION, is_whole, module_of
-from pipelines.launcher import Event, run_recipe
+from pipelines.launcher import Event, check_inputs, run_recipe
 from pipelines.manifest import MANIFEST, read_manifest
 from pipelines.recipe import JOBS, Recipe, explain_validation, load_recipe, parse_recipe, yaml_lines
 from pipelines.run_folder import RunFolder
@@ -202,8 +202,7 @@ def run_all(
     Files that lack are told before anything runs: evaluation comes last, after hours of training.
     """
     for run in runs:
-        for job in run.recipe.jobs():
-            getattr(module_of(job), "check_inputs", _nothing_to_check)(run.recipe)
+        check_inputs(run.recipe, run.recipe.jobs())
     done: list[RunFolder] = []
     for run in runs:
         with display(run) as tell:
@@ -212,10 +211,6 @@ def run_all(
                     adopt(job, run.recipe, run.folder, done)
                     run_recipe(run.recipe, run.folder, tell, [job])
         done.append(run.folder)
-
-
-def _nothing_to_check(recipe: Recipe) -> None:
-    """Of a job whose inputs are those of the jobs before it."""
 
 
 def adopt(job: str, recipe: Recipe, run: RunFolder, others: Sequence[RunFolder]) -> bool:

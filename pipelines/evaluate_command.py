@@ -199,7 +199,7 @@ def _chosen(asked: Evaluating) -> Chosen:
             depth_of(asked.metrics)
         except ValueError as error:
             raise UserError(f"--metrics: {error}") from None
-    return Chosen(asked.modes, asked.metrics, weights, 100)  # type: ignore[arg-type]  # checked above
+    return Chosen(tuple(dict.fromkeys(asked.modes)), asked.metrics, weights, 100)  # type: ignore[arg-type]  # checked above
 
 
 def _tell_about_sets(console: Console, sets: Sequence[EvaluationSet]) -> None:
@@ -226,7 +226,7 @@ def _results(
         folder = EvaluationFolder.model_validate(asked.tune_on)
         development = development_set(load_sets([folder], asked.work or scratch))
     with _progress(console) as (progress, bar):
-        of_runs = []  # first, since mistakes in files are told in seconds
+        of_runs: list[Result] = []  # first, since mistakes in files are told in seconds
         for name, file in runs:
             progress.update(bar, description=escape(name), total=None)
             of_runs += evaluate_run_file(file, name, sets, chosen)

@@ -252,7 +252,9 @@ def _words(found: DataQuality) -> Iterator[str]:
     facts = found.false_negatives
     if facts is None:
         yield "[dim]False negatives: not estimated; `pairmill judge --pairs RUN --estimate 200` looks at mined negatives.[/]"
-    elif facts["share"] is not None:
+    elif facts["share"] is None:
+        yield f"False negatives: not known, {escape(facts['judge'])} gave no answer about any."
+    else:
         yield (
             f"False negatives: {100 * facts['share']:.1f} % of {facts['judged']:,} judged "
             f"({100 * facts['low']:.1f} to {100 * facts['high']:.1f} %, 95 % interval), by {escape(facts['judge'])}."

@@ -50,8 +50,7 @@ def run_recipe(
     """
     check_runner(recipe.runner)
     jobs = only or recipe.jobs()
-    for name in jobs:
-        getattr(module_of(name), "check_inputs", _nothing_to_check)(recipe)
+    check_inputs(recipe, jobs)
     manifests = []
     with locked(run) as inherited:
         frozen = dump_recipe(recipe)
@@ -69,6 +68,12 @@ def run_recipe(
                     manifest = _run_job(recipe, run, name, recipe_file, inherited, tell)
                 manifests.append(manifest)
     return manifests
+
+
+def check_inputs(recipe: Recipe, jobs: Sequence[str]) -> None:
+    """Raises UserError for a file that one of the jobs needs and that is not there."""
+    for name in jobs:
+        getattr(module_of(name), "check_inputs", _nothing_to_check)(recipe)
 
 
 def _nothing_to_check(recipe: Recipe) -> None:

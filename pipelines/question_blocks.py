@@ -1,17 +1,15 @@
 """All paragraphs of a sample are asked about, block by block: a block is committed when its answers are there."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import progress
-from pipelines.job import DOCUMENTS, Job, forget_parts, is_committed
+from pipelines.job import Job, forget_parts, is_committed
 from pipelines.manifest import fingerprint
-from pipelines.progress import TaskProgress
+from pipelines.progress import TaskProgress, signs_of_life
 from pipelines.question_asking import ASKED, UNANSWERED, QuestionWriter, asked_server, batches_of
 from pipelines.question_sample import PARAGRAPHS, Sample
 from pipelines.shards import Part, ShardWriter, Tally, commit_part, read_batches
@@ -20,7 +18,6 @@ from synth.prompts import load_prompt
 
 ASKED_ROLE: Final = "asked"
 _DECIDED_LATER: Final = ("round_trip", "encoder", "judge", "near", "into_training", "export")
-_SIGN_SECONDS: Final = 30.0
 
 
 def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) -> list[Part]:
@@ -28,7 +25,7 @@ def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) ->
 
     Raises synth.errors.ChatError where the run of requests ends early: what was answered is kept.
     """
-    key = _fingerprint(job, settings, version)
+    key = _fingerprint(job, settings, sample, version)
     block = rows_of_a_block(settings)
     names = [f"asked-{number:05d}" for number in range(-(-sample.paragraphs // block))]
     progress.announce(job.folder, names, "questions")
@@ -44,10 +41,10 @@ def ask(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) ->
     return job.parts(names)
 
 
-def _fingerprint(job: Job, settings: SynthesizeSettings, version: int) -> str:
+def _fingerprint(job: Job, settings: SynthesizeSettings, sample: Sample, version: int) -> str:
     deciding = {name: value for name, value in job.plan.settings.items() if name not in _DECIDED_LATER}
-    documents = [each for each in job.plan.inputs if each["path"].startswith(f"{DOCUMENTS}/")]
-    return fingerprint(version=version, settings=deciding, inputs=documents, block=rows_of_a_block(settings))
+    asked_about = [file.sha256 for file in sample.files(PARAGRAPHS)]
+    return fingerprint(version=version, settings=deciding, paragraphs=asked_about, block=rows_of_a_block(settings))
 
 
 def rows_of_a_block(settings: SynthesizeSettings) -> int:
@@ -66,33 +63,6 @@ def _ask_block(folder: str, name: str, key: str, writer: QuestionWriter, rows: p
     # With a request that the server never answered the block is open for the next time the job runs.
     waiting = pc.any(pc.is_in(found["reason"], value_set=pa.array(UNANSWERED))).as_py()
     commit_part(folder, name, f"{key} unanswered" if waiting else key, [shard.file], Tally(), [])
-
-
-@contextmanager
-def signs_of_life(task: TaskProgress) -> Iterator[Callable[[int, float], None]]:
-    """A function that tells answers and the share done; the watchdog hears every half minute that answers are waited for: a
-    batch may take a day, and the client has time-outs of its own."""
-    ended, latest = threading.Event(), (0, 0.0)
-
-    def beat(answers: int, done: float) -> None:
-        nonlocal latest
-        latest = answers, done
-        task.beat(answers, done)
-
-    def repeat() -> None:
-        turns = 0
-        while not ended.wait(_SIGN_SECONDS):
-            turns += 1
-            task.beat(latest[0], max(0.0, latest[1] - (turns % 2) * 1e-4))  # the watchdog looks for a change
-
-    task.beat(0)
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield beat
-    finally:
-        ended.set()
-        thread.join()
 
 
 def rows_in_blocks(urls: Sequence[str], rows: int) -> Iterator[pa.Table]:

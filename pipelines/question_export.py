@@ -13,7 +13,7 @@ text is that of the pairs: normalised, without its title, so that figures of bot
 
 import contextlib
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, cast
 
 import langcodes
@@ -79,11 +79,15 @@ class _Folder:
         ]
 
 
-def write_export(folder: str, documents: Sequence[str], questions: Sequence[str]) -> list[ShardFile]:
-    """Write the benchmark of a job: from shards of its chosen documents, and beside each one of its kept questions.
+def write_export(
+    folder: str, documents: Sequence[str], questions: Sequence[str], tell: Callable[[int], None]
+) -> list[ShardFile]:
+    """Write the benchmark of a job: from shards of its chosen documents, and beside each one of its kept questions. `tell`
+    gets the number of documents so far.
 
     Memory: one batch of documents, and the questions of one shard.
     """
+    written = 0
     with _Folder(folder) as files:
         for documents_url, questions_url in zip(documents, questions, strict=True):
             asked = _by_document(questions_url)
@@ -93,6 +97,8 @@ def write_export(folder: str, documents: Sequence[str], questions: Sequence[str]
                     _write_document(files, row, text)
                     for question in asked.get((row["source"], row["document_id"]), ()):
                         _write_question(files, row, text, question)
+                written += batch.num_rows
+                tell(written)
     return files.files()
 
 

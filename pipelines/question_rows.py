@@ -11,7 +11,7 @@ from pipelines.job import DOCUMENTS, PAIRS, Job
 from pipelines.manifest import fingerprint
 from pipelines.progress import TaskProgress
 from pipelines.question_export import KIND
-from pipelines.question_sample import PARAGRAPHS, Sample
+from pipelines.question_sample import PARAGRAPH, PARAGRAPHS, Sample
 from pipelines.question_verdicts import VERDICT
 from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from sources import schema
@@ -83,7 +83,7 @@ def write_questions(
 ) -> Part:
     """One shard of documents, its paragraphs and what came of them -> its questions, pairs and rejects."""
     documents_url, paragraphs_url, answers = task.payload
-    about = pa.Table.from_batches(list(read_batches(paragraphs_url)))
+    about = pa.Table.from_batches(list(read_batches(paragraphs_url)), PARAGRAPH)
     asked = about.rename_columns({"text": "paragraph"})
     for name in answers.column_names:
         asked = asked.append_column(name, answers[name])

@@ -87,6 +87,7 @@ def tell_costs(console: Console, recipe: Recipe, run: RunFolder) -> None:
     ]
     if settings.retry or settings.judge is not None:
         lines.append("beside that: rejected questions that are asked for again, and the judge's grades")
+    lines += job_module.notes(sample.details)[:NOTES_SHOWN]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 

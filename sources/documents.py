@@ -42,7 +42,7 @@ class DocumentSettings(SourceSettings):
 def plain_text(texts: pa.Array) -> pa.Array:
     """A text of a document: NFC without control characters, lines without blanks at their ends, paragraphs divided by one
     blank line. Blanks at the start of a line and between words stay: code and tables show by them. Nulls stay null."""
-    lines = pc.replace_substring_regex(texts, pattern="\r\n?|\u2028|\u2029|\x0b|\x0c", replacement="\n")
+    lines = pc.replace_substring_regex(texts, pattern="\r\n?|\u2028|\u2029|\x0b|\x0c|\x85", replacement="\n")
     lines = pc.replace_substring_regex(lines, pattern="[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\ufeff]", replacement="")
     lines = pc.replace_substring_regex(lines, pattern="[ \t\u00a0]+(\n|$)", replacement="\\1")
     lines = pc.replace_substring_regex(lines, pattern="\n{3,}", replacement="\n\n")

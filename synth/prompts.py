@@ -33,6 +33,9 @@ from synth.questions import ANSWERS, question_schema
 
 Form = Literal["question", "keywords", "title", "claim", "any"]
 LONGEST_TEMPLATE: Final = 100_000  # characters of a file
+LONGEST_TITLE: Final = (
+    300  # characters that are sent: a title may be a whole page by mistake, and each token is paid for
+)
 
 
 class PromptError(ChatError):
@@ -88,7 +91,7 @@ class PromptTemplate(BaseModel):
 
         Args:
             paragraph: as synth.paragraphs.paragraph_text gives it.
-            title: of the document; null and "" are the same.
+            title: of the document, of which LONGEST_TITLE characters are used; null and "" are the same.
             language: code or tag of the document.
             variables: further values, as `variables_of` gives them.
 
@@ -96,11 +99,12 @@ class PromptTemplate(BaseModel):
             PromptError: the template names a variable that there is no value for, or fails.
         """
         cut = paragraph[: self.max_paragraph_characters]
+        called = (title or "")[:LONGEST_TITLE]
         values = dict(variables or {}) | {
             "paragraph": cut,
             "paragraph_json": json.dumps(cut, ensure_ascii=False),
-            "title": title or "",
-            "title_json": json.dumps(title or "", ensure_ascii=False),
+            "title": called,
+            "title_json": json.dumps(called, ensure_ascii=False),
             "language": language_name(language) or "the language of the text",
             "write_in_language": write_in_language(language),
         }

@@ -25,7 +25,7 @@ from pipelines.evaluate_systems import Chosen, Embed, Result, evaluate_bm25, eva
 from pipelines.job import EVALUATION, Job, Outcome, Plan, finished
 from pipelines.jobs.train import local_path
 from pipelines.manifest import settings_dump
-from pipelines.progress import TaskProgress, announce
+from pipelines.progress import TaskProgress, announce, signs_of_life
 from pipelines.recipe import EvaluateSettings, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.training_stages import TrainStages
@@ -91,7 +91,8 @@ def execute(job: Job) -> Outcome:
     models = _models(job, settings)
     folder = Path(local_path(job.folder))
     with tempfile.TemporaryDirectory(prefix="pairmill-evaluate-") as work:
-        sets = load_sets(folders, work)
+        with signs_of_life(TaskProgress(job.folder, "read")):  # a corpus may hold a hundred million passages
+            sets = load_sets(folders, work)
         announce(job.folder, [f"{name} on {of.title}" for name in [*models, *_bm25_name(settings)] for of in sets])
         vectors = prepare(job)
         results = [
@@ -99,14 +100,15 @@ def execute(job: Job) -> Outcome:
             for name, path in models.items()
             for each in _of_model(job, name, _encoding(job, settings, path), sets, vectors, vectors_folder(sets, work))
         ]
-        results += _of_bm25(job, settings, sets)
-        results = [each for of in sets for each in results if each.of is of]
-        comparisons = compared(_untrained_first(results))
-        write_results(folder / METRICS, results, comparisons, published_rows(sets))
-        storage.remove(storage.join(job.folder, RUNS))  # of an earlier evaluation
-        if settings.runs:
-            save_runs(folder / RUNS, results)
-        _keep_moved(job, settings, results)
+        with signs_of_life(TaskProgress(job.folder, "figures")):
+            results += _of_bm25(job, settings, sets)
+            results = [each for of in sets for each in results if each.of is of]
+            comparisons = compared(_untrained_first(results))
+            write_results(folder / METRICS, results, comparisons, published_rows(sets))
+            storage.remove(storage.join(job.folder, RUNS))  # of an earlier evaluation
+            if settings.runs:
+                save_runs(folder / RUNS, results)
+            _keep_moved(job, settings, results)
     return Outcome([], {"metrics": [row for result in results for row in result.rows]})
 
 
@@ -159,9 +161,7 @@ def _of_bm25(job: Job, settings: EvaluateSettings, sets: Sequence[EvaluationSet]
     assert job.recipe.pack is not None
     tokens = job.recipe.pack.model if settings.bm25_tokens else None
     found: list[Result] = []
-    progress = TaskProgress(job.folder, "bm25")
-    for number, of in enumerate(sets):
-        progress.beat(number)
+    for of in sets:
         if of.retrieval is not None:
             found += evaluate_bm25(of, _chosen(settings), tokens)
     return found

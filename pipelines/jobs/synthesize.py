@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.language import language_model_sha256
-from pipelines import question_rows, storage
+from pipelines import progress, question_rows, storage
 from pipelines.job import DOCUMENTS, PAIRS, Job, Outcome, Plan, finished
 from pipelines.manifest import fingerprint, input_names
+from pipelines.progress import TaskProgress
 from pipelines.question_asking import asked_facts, client_of
 from pipelines.question_blocks import ask
 from pipelines.question_carried import LEFT_OUT, carry_pairs, left_out
@@ -95,7 +96,9 @@ def _decided(job: Job, verdicts: Part) -> pa.Table:
 
 def _export(job: Job, sample: Sample, written: list[Part]) -> list[ShardFile]:
     questions = [storage.join(job.folder, f.path) for part in written for f in part.files if f.role == QUESTIONS]
-    return write_export(job.folder, [sample.url(file) for file in sample.files(DOCUMENTS)], questions)
+    progress.announce(job.folder, [EXPORT])
+    documents = [sample.url(file) for file in sample.files(DOCUMENTS)]
+    return write_export(job.folder, documents, questions, TaskProgress(job.folder, EXPORT).beat)
 
 
 def by_language(sample: Sample, asked: pa.Table, decided: pa.Table) -> dict[str, dict[str, Any]]:
@@ -117,12 +120,13 @@ def by_language(sample: Sample, asked: pa.Table, decided: pa.Table) -> dict[str,
 
 
 def notes(details: Mapping[str, Any]) -> list[str]:
-    """Sentences about what a finished job left out, and where it found fewer documents than wanted, for a user."""
+    """Sentences for a user about what was left out and where there are fewer documents than wanted, of a sample's details or
+    a finished job's."""
     told = [
         f"{language}: {rows:,} paragraphs were passed over: they are in another language than their document"
         for language, rows in details[PASSED_OVER].items()
     ]
-    if lost := details[LEFT_OUT]:
+    if lost := details.get(LEFT_OUT):
         told.append(f"{lost:,} extracted pairs were left out: they are of documents of dev and test")
     return [*told, *details["shortfalls"]]
 

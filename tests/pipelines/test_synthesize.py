@@ -390,10 +390,11 @@ def test_the_command_tells_costs_before_it_sends_anything(monkeypatch, capsys, t
     with ScriptedServer(good_question) as server:
         words = ["synthesize", str(tmp_path / "in"), "--output", str(tmp_path / "run"), "--server", server.url]
         words += ["--model", "m", "--set", "sampling.min_length=200", "--set", "client.prices.input=2"]
-        words += ["--set", "sampling.counts={train: 6, dev: 2, test: 2, distractors: 2}"]
+        words += ["--set", "sampling.counts={train: 6, dev: 2, test: 2, distractors: 99}"]
         code, told, _ = run_main(monkeypatch, capsys, *words, "--dry-run")
         assert (code, server.asked) == (0, [])
         assert "10 calls (0 answered already" in told
+        assert "eng: 30 of 99 documents wanted for corpus" in told
         code, told, _ = run_main(monkeypatch, capsys, *words)
         assert code == 0
         assert len(server.asked) == 10

@@ -188,3 +188,12 @@ def test_batches_lie_in_the_run_and_none_waits_for_the_one_before(tmp_path, monk
     assert sorted(server.lines_of_a_batch) == [4, 6]
     assert not (tmp_path / "batches").exists()
     assert (tmp_path / "run" / "synthesize" / "_asked" / "batches").is_dir()
+
+
+def test_a_shard_of_distractors_alone_has_no_questions(tmp_path):
+    write_documents(tmp_path / "in", 8, files=8)
+    counts = {"counts": {"train": 2, "dev": 0, "test": 0, "distractors": 6}}
+    with ScriptedServer(good_question) as server:
+        run_here(write_recipe(tmp_path / "r.yaml", tmp_path / "in", server.url, sampling=counts), tmp_path / "run")
+    assert len(rows_of(tmp_path / "run", "documents")) == 8
+    assert len(rows_of(tmp_path / "run", "questions")) == 2

@@ -56,6 +56,10 @@ def test_records_that_are_no_documents_are_quarantined_and_empty_texts_left_out(
     ]
 
 
+def test_every_kind_of_line_end_ends_a_line():
+    assert plain_text(pa.array(["a\r\nb\rc\u2028d\u2029e\x0bf\x0cg\x85h"])).to_pylist() == ["a\nb\nc\nd\ne\nf\ng\nh"]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=60))
 def test_plain_text_changes_nothing_the_second_time(text):
     once = plain_text(pa.array([text], pa.string()))

@@ -145,6 +145,11 @@ def test_long_paragraphs_are_cut():
     assert template.render("abcdefgh", title=None, language="en")[0].content.endswith(":\n\nabcde")
 
 
+def test_of_a_title_as_long_as_a_page_the_beginning_is_sent():
+    messages = load_prompt("question").render("A paragraph.", title="Kidney " * 10_000, language="en")
+    assert 30 <= sum(message.content.count("Kidney") for message in messages) <= 43
+
+
 def test_schemas_follow_the_preset_and_the_language():
     def schema(name, language):
         values = dict.fromkeys(VARIABLES, "x")
