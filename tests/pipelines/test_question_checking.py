@@ -7,6 +7,7 @@ from filters.language import LanguageSettings
 from filters.near_duplicates import NearDuplicateSettings
 from pipelines.question_checking import (
     AskedAbout,
+    groups_told_apart,
     identified_groups,
     identified_languages,
     near_duplicates,
@@ -97,3 +98,9 @@ def test_languages_are_told_with_script_and_as_groups():
     assert sure[2] == 0 < min(sure[:2])
     groups, _ = identified_groups(LanguageSettings())(texts)
     assert groups.to_pylist() == ["deu", "zho", "und"]
+
+
+def test_languages_that_the_model_never_names_are_not_compared():
+    codes = ["eng_Latn", "zho_Hant", "qaa_Latn"]
+    assert groups_told_apart(codes, LanguageSettings()).to_pylist() == ["eng", "zho", "und"]
+    assert groups_told_apart(codes, None).to_pylist() == ["eng", "zho", "qaa"]
