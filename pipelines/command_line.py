@@ -1049,7 +1049,9 @@ def pretrain(
         ),
     ] = None,
     text_field: Annotated[str | None, typer.Option(help="with --texts; default: by name (text, content ...)")] = None,
-    max_length: Annotated[int | None, typer.Option(min=8, help="with --texts: tokens of a row; 512, or what the model takes")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=8, help="with --texts: tokens of a row; 512, or what the model takes")
+    ] = None,
     min_length: Annotated[int | None, typer.Option(min=1, help="with --texts: shorter rows are left out; 16")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="instead of --steps: how often through the texts")] = None,
