@@ -200,7 +200,11 @@ def metrics_table(rows: Sequence[dict[str, Any]]) -> Table:
         metric = "ndcg@10" if "ndcg@10" in row else row.get("main_metric") or next(n for n in row if "@" in n)
         figures = [row.get(name) for name in (metric, "mrr@10", "recall@100")]
         mode = "" if row["mode"] in ("dense", "bm25") else f" {row['mode']}"
-        kind = (row.get("kind") if row.get("kind") != "all" else row.get("language")) or row.get("language") or "all"
+        kind = row.get("kind")
+        if row.get("scope") == "all":
+            kind = "all"
+        elif kind in (None, "all"):
+            kind = row.get("language") or "all"
         table.add_row(
             escape(str(row["data"])),
             escape(str(kind if metric == "ndcg@10" else f"{kind} ({metric})")),
