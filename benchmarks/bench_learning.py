@@ -34,7 +34,7 @@ def main() -> None:
     folder = arguments.work.resolve()
     prepare(arguments, folder)
     figures: dict[str, list[float]] = defaultdict(list)
-    figures["untrained"].append(measure(arguments.model, folder))
+    figures["untrained"].append(measure(arguments.model, folder, arguments.length))
     for seed in arguments.seeds:
         for batch in arguments.batches:
             for engine in arguments.engines:
@@ -42,7 +42,7 @@ def main() -> None:
                 output = folder / f"{engine}-{batch}-{arguments.steps}-{seed}"
                 if not (output / "model" / "config.json").exists():
                     run_child(engine, batch, seed, output, arguments)
-                figures[name].append(measure(str(output / "model"), folder))
+                figures[name].append(measure(str(output / "model"), folder, arguments.length))
                 print(f"{name}, seed {seed}: dev nDCG@10 {figures[name][-1]:.4f}", flush=True)
     show(figures)
 
@@ -210,12 +210,13 @@ def common(batch: int, seed: int, arguments: argparse.Namespace) -> dict[str, An
     }
 
 
-def measure(model: str, folder: Path) -> float:
-    """nDCG@10 of the development queries, texts cut as in training."""
+def measure(model: str, folder: Path, length: int) -> float:
+    """nDCG@10 of the development queries, texts cut as in training (peers write that length into the model, we do not)."""
     from trainer.encoder import Encoder, EncoderSettings
     from trainer.evaluate import evaluate_encoder, load_beir
 
-    rows = evaluate_encoder(Encoder(EncoderSettings(model=model)), load_beir(folder / "dev"))
+    settings = EncoderSettings(model=model, max_query_length=length, max_passage_length=length)
+    rows = evaluate_encoder(Encoder(settings), load_beir(folder / "dev"))
     return next(float(row["ndcg@10"]) for row in rows if row["kind"] == "all")
 
 

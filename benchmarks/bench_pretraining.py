@@ -37,7 +37,7 @@ def main() -> None:
             if not (output / "model" / "config.json").exists():
                 shutil.rmtree(output, ignore_errors=True)
                 bench_m3.train("dense", seed, output, arguments)
-            figures[name].append(measure(str(output / "model"), folder))
+            figures[name].append(measure(str(output / "model"), folder, arguments.length))
             print(f"{name}, seed {seed}: dev nDCG@10 {figures[name][-1]:.4f}", flush=True)
     show(figures)
 
