@@ -258,7 +258,7 @@ def measure_pairmill(folder: Path, model: str) -> dict[str, float]:
     encoder.encode(["warm"], "query")
     meter = Meter()
     figures = evaluate_encoder(encoder, load_beir(folder))[0]
-    return meter.read() | {"ndcg@10": float(figures["ndcg@10"])}
+    return meter.read() | {"ndcg@10": float(figures["ndcg@10"] or 0.0)}
 
 
 def measure_mteb(folder: Path, model: str) -> dict[str, float]:

