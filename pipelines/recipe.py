@@ -33,6 +33,7 @@ from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.evaluate_settings import EvaluationWeights, FolderEntry, Mode
 from pipelines.judges import ChosenJudge
+from pipelines.refresh.settings import RefreshSettings
 from pipelines.runner import RunnerSettings
 from pipelines.synthesize_settings import SynthesizeSettings
 from pipelines.training_stages import TrainStages
@@ -444,6 +445,7 @@ class Recipe(_Settings):
     train: Training | None = None
     evaluate: EvaluateSettings | None = None
     report: ReportSettings = ReportSettings()
+    refresh: RefreshSettings = RefreshSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
     runner: RunnerSettings = RunnerSettings()
 
