@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format docs bench bench-sources bench-mine bench-train bench-eval clean
+.PHONY: demo test check chaos format docs bench bench-sources bench-mine bench-train bench-eval clean
 
 demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
@@ -17,6 +17,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# CHAOS: options of tests/chaos, e.g. CHAOS="--kills 10 --faults 0 --seed 7"
+chaos: $(STAMP)  ## kill and disturb a recipe with every job, compare what comes out: half an hour on 2 cores
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -34,6 +34,7 @@ from pipelines.manifest import MANIFEST, read_manifest
 from pipelines.recipe import JOBS, Recipe, explain_validation, load_recipe, parse_recipe, yaml_lines
 from pipelines.run_folder import RunFolder
 from pipelines.training_stages import TrainStages
+from pipelines.yaml_text import read_yaml
 
 _NOT_SHARED: Final = ("train", "evaluate", "report")
 _LAST: Final = "evaluate"
@@ -106,11 +107,8 @@ def load_ablation(path: str) -> Ablation:
         raise UserError(f"There is no file of variants at {path}: --vary names a YAML file with `variants`.")
     with storage.open_for_reading(path) as stream:
         text = stream.read().decode("utf-8", "replace")
-    try:
-        content = yaml.safe_load(text)
-        lines = yaml_lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content, tree = read_yaml(text, path)
+    lines = yaml_lines(tree)
     try:
         return Ablation.model_validate(content)
     except ValidationError as error:
@@ -135,7 +133,7 @@ def ablation_runs(recipe: str, ablation: Ablation, folder: str) -> list[Ablation
 
 
 def _recipe(text: str, path: str, ablation: Ablation, variant: AblationVariant, seed: int, folder: str) -> Recipe:
-    content = yaml.safe_load(text)
+    content, _ = read_yaml(text, path)
     where = f"{path}, variant {variant.name!r}"
     name = content.get("name") or Path(path).stem
     content["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{name}-{variant.folder}-{seed}")[:80]

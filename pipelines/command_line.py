@@ -1,7 +1,6 @@
 """The command `pairmill`. Only typer and rich are imported here; each command imports what it needs when it runs."""
 
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipelines import __version__
+from pipelines.terminal import TerminalConsole, echo
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -24,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
-errors = Console(stderr=True)
+console = TerminalConsole()
+errors = TerminalConsole(stderr=True)
 
 RUN_PANEL = "Recipes and runs"
 JOB_PANEL = "One job alone, on plain files"
@@ -50,6 +49,15 @@ Runner = Annotated[
 ]
 Mode = Annotated[str | None, typer.Option(help="of the embedded runner: auto, in_memory or multi_processing")]
 Workers = Annotated[int | None, typer.Option(min=0, help="worker processes of the embedded runner; 0: one a core")]
+OnlyLicences = Annotated[
+    str | None,
+    typer.Option(
+        "--only-licences",
+        metavar="LIST",
+        help="use rows of these licences alone, e.g. 'cc-by-4.0,cc0-1.0' or 'cc-by-[0-9]*'; rows that name none are dropped,"
+        " unless --set licences.unknown=keep",
+    ),
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="events as JSON lines on standard output")]
 Input = Annotated[
     list[str],
@@ -97,9 +105,11 @@ def run(
     runner: Runner = None,
     mode: Mode = None,
     workers: Workers = None,
+    only_licences: OnlyLicences = None,
     log_json: LogJson = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="check the recipe, list its jobs and stages of training, and run nothing")
+        bool,
+        typer.Option("--dry-run", help="check the recipe, tell what each job would do and how long, and do nothing"),
     ] = False,
 ) -> None:
     """Bring a run up to date: extract, synthesize, filter, decontaminate, dedup, score, mine, pack, train, evaluate, report.
@@ -110,15 +120,60 @@ def run(
     from pipelines.recipe import load_recipe
     from pipelines.run_folder import RunFolder
 
-    overrides = _settings(set_ or []) | _runner_settings(runner, mode, workers, context.args)
+    overrides = _settings(set_ or []) | _runner_settings(runner, mode, workers, context.args) | _licences(only_licences)
     loaded = load_recipe(recipe, overrides)
     folder = RunFolder(run_folder or f"runs/{loaded.name}")
     if dry_run:
-        _print_jobs(loaded)
+        _print_plan(loaded, folder)
         return
     _run(loaded, folder, log_json)
     if not log_json:
         _print_end(folder, loaded.jobs())
+
+
+@app.command(rich_help_panel=RUN_PANEL, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def refresh(
+    context: typer.Context,
+    recipe: RecipeFile,
+    run_folder: RunFolderOption = None,
+    set_: Sets = None,
+    runner: Runner = None,
+    mode: Mode = None,
+    workers: Workers = None,
+    only_licences: OnlyLicences = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="let the gate decide again about a model it kept back, or that was rolled back"),
+    ] = False,
+    allow_gone: Annotated[
+        bool, typer.Option("--allow-gone", help="go on though a source's files vanished; what came of them goes too")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="tell what each job would do, how long, at what cost, and do nothing")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --dry-run: one JSON object instead of tables")] = False,
+    log_json: LogJson = False,
+) -> None:
+    """Follow the sources: read what is new, bring every job up to date, train, and let a better model take over.
+
+    The recipe's [bold]refresh:[/] says how training goes on, what a new model must not lose, and when someone is told. The
+    current model is RUN/models/current. Exit codes: 0 done, 3 the gate kept the new model back, 1 a failure, 2 a mistake
+    to put right, 130 interrupted. After any of them, or a kill, the same command goes on.
+    """
+    from pipelines.recipe import load_recipe
+    from pipelines.refresh.command import RefreshOptions
+    from pipelines.refresh.shown import refresh_shown, show_plan
+    from pipelines.run_folder import RunFolder, absolute
+
+    overrides = _settings(set_ or []) | _runner_settings(runner, mode, workers, context.args) | _licences(only_licences)
+    loaded = load_recipe(recipe, overrides)
+    folder, options = absolute(RunFolder(run_folder or f"runs/{loaded.name}")), RefreshOptions(force, allow_gone)
+    with _interruptible():
+        if dry_run:
+            show_plan(console, loaded, folder, options, as_json=as_json)
+            return
+        done = refresh_shown(console, loaded, folder, options, log_json=log_json)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command(rich_help_panel=RUN_PANEL)
@@ -127,18 +182,25 @@ def status(
     languages: Annotated[
         int, typer.Option(min=0, help="of sources of several languages, how many languages to show; 0: none")
     ] = 5,
+    history: Annotated[int, typer.Option("--history", min=0, help="refreshes to show, the last ones; 0: none")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object: jobs, refreshes, current version")] = False,
 ) -> None:
-    """Show what of a run is finished, and its funnel by source, language and reason.
+    """Show what of a run is finished, its funnel by source, language and reason, and its last refreshes.
 
+    A refresh is told with its files, the rows of every job beside those of the refresh before, the gate's decision and alerts.
     [bold]pairmill rejects RUN --reason NAME[/] shows pairs that a reason dropped.
     """
     from pipelines.display import duration, funnel_table
     from pipelines.manifest import read_manifest
     from pipelines.progress import ProgressReader
     from pipelines.recipe import load_recipe
+    from pipelines.refresh.status_view import refreshes_view, status_json
 
     folder = _existing_run(run_folder)
     recipe = load_recipe(folder.recipe)
+    if as_json:
+        echo(json.dumps(status_json(folder, recipe.jobs(), history), ensure_ascii=False))
+        return
     manifests = []
     for job in recipe.jobs():
         manifest = read_manifest(folder.job(job))
@@ -156,6 +218,37 @@ def status(
         )
     if manifests:
         console.print(funnel_table(manifests, languages))
+    refreshes = refreshes_view(folder, history)
+    if refreshes is not None:
+        console.print("", refreshes, sep="\n", highlight=False)
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def rollback(
+    run_folder: RunFolderArgument,
+    to: Annotated[int | None, typer.Option("--to", min=1, help="the version; default: the one before")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="show the versions there are, and change nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of words")] = False,
+) -> None:
+    """Make an earlier version of the model the current one (RUN/models/current).
+
+    What is rolled back from is not promoted again by the next refresh: only a newer training is. [bold]--to[/] leads
+    forward again, too. Versions beyond refresh.keep_versions are gone.
+    """
+    from pipelines.refresh.rollback_command import roll_back
+    from pipelines.refresh.status_view import versions_json, versions_table
+
+    folder = _existing_run(run_folder)
+    if list_:
+        echo(json.dumps(versions_json(folder))) if as_json else console.print(versions_table(folder))
+        return
+    before, now = roll_back(folder, to)
+    if as_json:
+        echo(json.dumps({"from": None if before is None else before.number, "version": now.number}))
+    elif before is not None and before.number == now.number:
+        _say(f"Version {now.number} is the current one already.")
+    else:
+        _say(f"Version {now.number} is the current one" + ("." if before is None else f", no longer {before.number}."))
 
 
 @app.command(rich_help_panel=RUN_PANEL)
@@ -183,9 +276,79 @@ def rejects(
     found = rejected_samples(finished, Wanted(reason, source, language), rows)
     if as_json:
         for sample in found:
-            typer.echo(rejected_json(sample))
+            echo(rejected_json(sample))
     else:
         console.print(rejected_table(found))
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def forget(
+    run_folder: RunFolderArgument,
+    url: Annotated[list[str] | None, typer.Option("--url", help="a document's URL; may be repeated")] = None,
+    document_id: Annotated[
+        list[str] | None, typer.Option("--document-id", help="a document's id, as the source gives it; may be repeated")
+    ] = None,
+    file: Annotated[str | None, typer.Option("--file", help="a text file of URLs and ids, one a line")] = None,
+    source: Annotated[str | None, typer.Option(help="only documents of this source, by its label")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="tell what would go, and change nothing")] = False,
+    reason: Annotated[
+        str, typer.Option(help="kept with the date in RUN/forgotten.json, e.g. the number of a request")
+    ] = "",
+    remove_models: Annotated[
+        bool, typer.Option("--remove-models", help="delete the models whose training data held it")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="with --remove-models: the current version, too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="what was done as one JSON object")] = False,
+) -> None:
+    """Make documents disappear from everything that came of them, and keep them away when sources bring them again.
+
+    Shards, questions, answers, vectors and pages that hold something are removed, [bold]pairmill run[/] makes them again without
+    it. Then every file of the run folder is searched: exit code 1 where one still holds a part of a text. Weights cannot be
+    searched: the models to train anew are named. docs/forget.md says what happens to which file.
+    """
+    from pipelines.forget.command import Choices, asked_documents
+    from pipelines.forget.command import forget as forget_documents
+    from pipelines.forget.display import print_done, progress
+
+    asked = asked_documents(url or [], document_id or [], file, source)
+    choices = Choices(dry_run, reason, remove_models, force)
+    with _interruptible(), progress(console) as tell:
+        done = forget_documents(_existing_run(run_folder), asked, choices, tell)
+    if as_json:
+        echo(json.dumps(done.as_json(), ensure_ascii=True))
+    else:
+        print_done(console, done, choices)
+    if done.left and not dry_run:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def lineage(
+    run_folder: RunFolderArgument,
+    url: Annotated[list[str] | None, typer.Option("--url", help="a document's URL; may be repeated")] = None,
+    document_id: Annotated[
+        list[str] | None, typer.Option("--document-id", help="a document's id; may be repeated")
+    ] = None,
+    pair_id: Annotated[list[str] | None, typer.Option("--pair-id", help="a pair's id, 32 hexadecimal digits")] = None,
+    text_file: Annotated[str | None, typer.Option("--text-file", help="a file that holds one text")] = None,
+    source: Annotated[str | None, typer.Option(help="only documents of this source, by its label")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="every place, as one JSON object")] = False,
+) -> None:
+    """Tell everything that came of a document, a pair or a text: rows, passages, negatives, questions, vectors and models.
+
+    Nothing is run or changed. Models are told by what pack held when they were promoted, also after the document was forgotten.
+    """
+    from pipelines.forget.command import lineage_of
+    from pipelines.forget.display import print_lineage, progress
+
+    with _interruptible(), progress(console) as tell:
+        found = lineage_of(
+            _existing_run(run_folder), url or [], document_id or [], pair_id or [], text_file, source, tell
+        )
+    if as_json:
+        echo(json.dumps(found.as_json(), ensure_ascii=True))
+    else:
+        print_lineage(console, found)
 
 
 @app.command(rich_help_panel=RUN_PANEL)
@@ -200,6 +363,122 @@ def report(run_folder: RunFolderArgument) -> None:
         from pipelines.jobs.report import write_report
 
         _say(write_report(recipe, folder))
+
+
+@app.command(rich_help_panel=RUN_PANEL, context_settings={"allow_extra_args": True})
+def schedule(
+    context: typer.Context,
+    recipe: RecipeFile,
+    cron: Annotated[
+        str,
+        typer.Option("--cron", help="minute, hour, day of month, month, day of week: '0 3 * * 1' is Mondays at 3:00"),
+    ],
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", help="e.g. Europe/Berlin or UTC; default: the machine's")
+    ] = None,
+    run_folder: RunFolderOption = None,
+    next_: Annotated[
+        int | None, typer.Option("--next", min=1, help="print the next so many times, and run nothing")
+    ] = None,
+    missed: Annotated[
+        str, typer.Option(help="a time that passed while the scheduler or the machine was off: run (once) or skip")
+    ] = "run",
+    once_now: Annotated[bool, typer.Option("--once-now", help="refresh at once, then by the schedule")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="how often a failed refresh is tried again")] = 2,
+    retry_after: Annotated[
+        str, typer.Option(help="until the first retry: 90s, 10m, 2h; twice as long before each further one")
+    ] = "10m",
+    keep_logs: Annotated[
+        int, typer.Option(min=1, help="refreshes whose output stays, as RUN/logs/schedule-TIME.log")
+    ] = 30,
+    log: Annotated[str | None, typer.Option(help="a file to which every start and end is added as a JSON line")] = None,
+    log_json: LogJson = False,
+) -> None:
+    """Refresh a recipe's run by a cron expression, one refresh at a time, until Ctrl-C or SIGTERM.
+
+    [bold]pairmill schedule recipe.yaml --cron "0 3 * * 1" --timezone Europe/Berlin -- --set train.steps=500[/]: what follows
+    [bold]--[/] goes to every [bold]pairmill refresh[/]. Each is a process of its own; what the gate kept back (exit code 3) counts as done.
+    One scheduler a run folder. SIGTERM ends the refresh too, within 10 s; the next start takes it up again.
+    """
+    from pipelines.schedule.command import Scheduling, next_times
+    from pipelines.schedule.command import schedule as run_schedule
+
+    if next_ is not None:
+        echo("\n".join(next_times(cron, timezone, next_)))
+        return
+    asked = Scheduling(
+        *(recipe, cron, timezone, run_folder, missed, once_now, retries, retry_after, keep_logs, log, log_json),
+        options=tuple(context.args),
+    )
+    raise typer.Exit(run_schedule(asked, _say))
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def verify(
+    run_folder: RunFolderArgument,
+    quick: Annotated[bool, typer.Option("--quick", help="sizes and row counts alone; reads no whole file")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")] = False,
+) -> None:
+    """Check that a run is whole: manifests, sizes and sha256 of all files, rows in and out, inputs, embeddings, models.
+
+    One line a fault, with the file and the remedy; exit code 1 if there is one. Notes tell of what is merely left over, or
+    out of date. Nothing is changed.
+    """
+    from pipelines.upkeep.verify_command import finding_line, summary_line, verify_shown
+
+    folder = _existing_run(run_folder)
+    found = verify_shown(errors, folder, quick)
+    if as_json:
+        echo(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        for finding in found.findings:
+            _say(finding_line(finding))
+        _say(summary_line(folder, found, quick))
+    if found.faults:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RUN_PANEL)
+def clean(
+    run_folders: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="run folders, or recipes' names: runs/NAME")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="tell what would go, and remove nothing")] = False,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="leave younger files alone: 7d, 12h, 30m")
+    ] = "0s",
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="also checkpoints of a training that is finished; its model stays")
+    ] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="also vectors of texts that the run no longer has")
+    ] = False,
+    temporary_folder: Annotated[
+        bool,
+        typer.Option(
+            help="also pairmill's leftovers in the system's temporary folder that no living process holds, an hour old"
+        ),
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table")] = False,
+) -> None:
+    """Remove what runs no longer need: files of killed writers, shards nothing names, models beyond refresh.keep_versions.
+
+    Files that pairmill does not know stay, whatever they are. Refused while a run is in use. Everything a job needs to be up
+    to date stays, so the next run does nothing again.
+    """
+    from dataclasses import asdict
+
+    from pipelines.upkeep.clean_command import Cleaning, clean_all, removed_table, seconds_of
+
+    cleaning = Cleaning(seconds_of(older_than), checkpoints, embeddings, dry_run)
+    removed = clean_all([_existing_run(name) for name in run_folders], cleaning, temporary_folder)
+    if as_json:
+        for each in removed:
+            echo(json.dumps(asdict(each), ensure_ascii=False))
+    elif removed:
+        console.print(removed_table(removed, dry_run))
+    else:
+        _say("Nothing to remove.")
 
 
 @app.command(rich_help_panel=RUN_PANEL)
@@ -242,7 +521,7 @@ def evaluate_data(
     if output:
         storage.write_json(output, found.as_json())
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
         console.print(quality_view(found), highlight=False)
 
@@ -263,7 +542,7 @@ def preview(
     found = preview_pairs(source, paths, _settings(set_ or []), rows)
     if as_json:
         for row in found.pairs:
-            typer.echo(found.as_json(row))
+            echo(found.as_json(row))
     else:
         console.print(preview_table(found))
 
@@ -279,7 +558,7 @@ def sources(
 
     if as_json:
         for known in [name] if name else source_names():
-            typer.echo(json.dumps(source_as_json(load_source(known)), ensure_ascii=False))
+            echo(json.dumps(source_as_json(load_source(known)), ensure_ascii=False))
         return
     console.print(source_details(load_source(name)) if name else sources_overview())
 
@@ -294,7 +573,7 @@ def languages(
     from sources.language_list import corpus_languages, nllb_directions
 
     lines = [f"{first} {second}" for first, second in nllb_directions()] if directions else corpus_languages()
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))
 
 
 @app.command(rich_help_panel=LOOK_PANEL)
@@ -512,7 +791,7 @@ def _explain_filter(
         _say(hint)
     explanation = explain(pairs, seen, settings, examples)
     if as_json:
-        typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
+        echo(json.dumps(explanation.as_json(), ensure_ascii=False))
     else:
         console.print(explanation_table(explanation), highlight=False)
 
@@ -907,14 +1186,20 @@ def pack(
     ] = None,
     query_field: QueryField = "query",
     positive_field: PositiveField = "positive",
+    only_licences: OnlyLicences = None,
     log_json: LogJson = False,
 ) -> None:
     """Tokenise pairs into training shards (without mined negatives; `pairmill run` packs those too)."""
     from pipelines import standalone
     from pipelines.run_folder import RunFolder
 
-    settings = {"dedup": {}, "pack": _nested({"model": model, **_settings(set_ or [])})}
-    recipe = standalone.pair_recipe("pack", input_, {"query": query_field, "positive": positive_field}, settings)
+    settings = {"dedup": {}, "pack": _nested({"model": model, **_settings(set_ or [])})} | _nested(
+        _licences(only_licences)
+    )
+    fields = {"query": query_field, "positive": positive_field}
+    if only_licences is not None:
+        fields["license_field"] = "license"
+    recipe = standalone.pair_recipe("pack", input_, fields, settings)
     _run(recipe, RunFolder(output), log_json, ["extract", "dedup", "pack"])
 
 
@@ -981,7 +1266,8 @@ def train(
         training.show_batch_sizes(console, data, settings, memory_gb=memory)
     else:
         watching = training.Watching(tensorboard, peak_tflops, tuple(evaluate_on or ()), evaluate_every, patience)
-        training.train(console, data, output, settings, watching, restart=restart)
+        with _interruptible():
+            training.train(console, data, output, settings, watching, restart=restart)
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -1078,9 +1364,10 @@ def pretrain(
     packing = {name: value for name, value in (("max_length", max_length), ("min_length", min_length)) if value}
     source = pretraining.TextSource(data, tuple(texts or ()), text_field, packing)
     given = _nested({"model": model, "seed": seed, "checkpoint_every": checkpoint_every, **_settings(set_ or [])})
-    pretraining.pretrain(
-        console, source, output, preset, steps, epochs, given, restart=restart, tensorboard=tensorboard
-    )
+    with _interruptible():
+        pretraining.pretrain(
+            console, source, output, preset, steps, epochs, given, restart=restart, tensorboard=tensorboard
+        )
 
 
 @app.command(rich_help_panel=JOB_PANEL)
@@ -1369,26 +1656,26 @@ def _run(recipe: "Recipe", folder: Any, log_json: bool, only: list[str] | None =
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the work politely (training writes a checkpoint), with exit code 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Ctrl-C and SIGTERM end the work politely (training writes a checkpoint), with exit code 130 or 143."""
+    from pipelines.interruption import Interrupted, ended_by_signals
+
     try:
-        yield
-    except KeyboardInterrupt:
+        with ended_by_signals():
+            yield
+    except Interrupted as interrupted:
         errors.print("Interrupted. What was finished is kept; the same command goes on from there.", highlight=False)
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupted.exit_code) from None
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def _print_jobs(recipe: "Recipe") -> None:
+def _print_plan(recipe: "Recipe", folder: Any) -> None:
+    from pipelines.refresh.plan import plan_run
+    from pipelines.refresh.shown import print_plan
+    from pipelines.run_folder import absolute
     from pipelines.training_stages import TrainStages
 
-    for job in recipe.jobs():
-        stages = recipe.train.stages if job == "train" and isinstance(recipe.train, TrainStages) else ()
-        told = ", ".join(f"{stage.name} ({stage.kind})" for stage in stages)
-        _say(f"{job:<13} {told}".rstrip())
+    print_plan(console, plan_run(recipe, absolute(folder)))
+    if isinstance(recipe.train, TrainStages):
+        _say(f"train         {', '.join(f'{stage.name} ({stage.kind})' for stage in recipe.train.stages)}")
 
 
 def _print_end(folder: Any, jobs: list[str]) -> None:
@@ -1420,9 +1707,8 @@ def _existing_run(name: str) -> Any:
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:
-    import yaml
-
     from pipelines.errors import UserError
+    from pipelines.yaml_text import read_yaml
 
     settings = {}
     for pair in pairs:
@@ -1430,10 +1716,16 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise UserError(f"--set {pair}: write KEY=VALUE, e.g. --set language=de.")
         try:
-            settings[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            settings[key.strip()], _ = read_yaml(value, f"--set {key.strip()}")
+        except UserError:
             raise UserError(f"--set {pair}: the value is not YAML; put quotes around it.") from None
     return settings
+
+
+def _licences(names: str | None) -> dict[str, Any]:
+    """--only-licences as a setting."""
+    chosen = [name.strip() for name in (names or "").split(",")]
+    return {"licences.only": [name for name in chosen if name]} if names is not None else {}
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:
@@ -1474,7 +1766,7 @@ def _say(words: str) -> None:
 
 
 def main() -> None:
-    """Run the command: exit code 0, 2 for the user's mistake, 1 for a failure, 130 after Ctrl-C."""
+    """Run the command: exit code 0, 2 for the user's mistake, 1 for a failure, 130 after Ctrl-C, 143 after SIGTERM."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [word for word in sys.argv if word != "--debug"]
@@ -1492,12 +1784,14 @@ def _explained(error: Exception) -> tuple[int, str]:
     """(exit code, one paragraph) for an error."""
     from rich.markup import escape
 
-    from pipelines.errors import USER_ERRORS, JobFailed
+    from pipelines.errors import USER_ERRORS, JobFailed, with_remedy
 
     if type(error).__name__ in USER_ERRORS:
         return 2, escape(" ".join(str(error).split()))
     if isinstance(error, JobFailed):
         return 1, escape(" ".join(str(error).split()))
+    if isinstance(error, OSError) and (told := with_remedy(str(error))) != str(error):
+        return 1, escape(told)
     return 1, escape(f"{type(error).__name__}: {error}. Run the command again with --debug for the traceback.")
 
 

@@ -78,6 +78,7 @@ class LiveLines:
             console=console,
         )
         self._task: Any = None
+        self._comparing: Any = None
 
     def __enter__(self) -> "LiveLines":
         self._progress.start()
@@ -87,6 +88,14 @@ class LiveLines:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "comparing" and event.progress:
+            if self._comparing is None:
+                self._comparing = self._progress.add_task("sources", total=1.0, words="", elapsed="")
+            words, elapsed = describe_progress(event), duration(event.seconds)
+            self._progress.update(self._comparing, completed=event.progress.done, words=words, elapsed=elapsed)
+        elif self._comparing is not None:
+            self._progress.update(self._comparing, completed=1.0)
+            self._comparing = None
         if event.kind in ("started", "skipped"):
             self._task = self._progress.add_task(event.job, total=1.0, words="", elapsed="")
         if event.kind == "skipped" and event.manifest:
@@ -118,9 +127,9 @@ class PlainLines:
             self._line(event.job, f"up to date; {describe_end(event.manifest)}".rstrip("; "))
         elif event.kind == "started":
             self._last = time.monotonic()
-        elif event.kind == "progress" and time.monotonic() - self._last > PLAIN_EVERY_SECONDS:
+        elif event.kind in ("progress", "comparing") and time.monotonic() - self._last > PLAIN_EVERY_SECONDS:
             self._last = time.monotonic()
-            self._line(event.job, describe_progress(event))
+            self._line(event.job if event.kind == "progress" else "sources", describe_progress(event))
         elif event.kind == "finished" and event.manifest:
             self._line(event.job, f"done in {duration(event.seconds)}; {describe_end(event.manifest)}".rstrip("; "))
 

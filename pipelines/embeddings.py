@@ -61,7 +61,7 @@ def prepare(job: Job) -> Embeddings:
 
     store = EmbeddingStore(folder, settings.max_bytes)
     url = storage.join(job.folder, _SNAPSHOT)
-    found = storage.read_json(url) if storage.exists(url) else None
+    found = storage.read_record(url)
     if found is not None and found["fingerprint"] == job.fingerprint:
         store.begin_use(tidy=False)
         return _embeddings(folder, found["spaces"])

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipelines.errors import UserError
 from pipelines.jobs.extract import inputs_with_states
 from pipelines.recipe import EvaluationSet, SourceEntry
+from pipelines.refresh.content_states import ContentStore
 from sources.catalogue import load_source
 from sources.files.reading import MAX_LINE, UTF8_MARK, ByteStream
 from sources.formats.column_blocks import Columns, read_columns
@@ -38,8 +39,8 @@ class EvaluationTexts:
     unreadable: int  # of the records
 
 
-def set_files(entry: EvaluationSet) -> list[dict[str, Any]]:
-    """Every file of a set, and what tells whether it changed.
+def set_files(entry: EvaluationSet, contents: ContentStore | None = None) -> list[dict[str, Any]]:
+    """Every file of a set, and what tells whether it changed: local files by their content where `contents` is given.
 
     Raises:
         UserError: a path that matches nothing; the message names the set and the path.
@@ -47,7 +48,7 @@ def set_files(entry: EvaluationSet) -> list[dict[str, Any]]:
     files = []
     try:
         for role, source in _roles(entry):
-            for identity, _, state in inputs_with_states(source):
+            for identity, _, state in inputs_with_states(source, contents):
                 files.append({"evaluation_set": entry.name, "role": role, "path": identity} | state)
     except SourceError as error:
         raise UserError(f"Evaluation set {entry.name!r}: {error}") from None

@@ -32,6 +32,7 @@ from sources.schema import SCHEMA_VERSION
 PAIRS = "pairs"
 HELD_OUT = "held_out"
 DOCUMENTS = "documents"
+BESIDE = "beside"  # in a manifest's details: bytes of files that are no shards, by path
 EVALUATION = "evaluation/held_out"  # below pack: a folder of its own layout, written anew each time
 # The jobs whose `pairs` role is a PAIR shard.
 PAIR_JOBS = ("extract", "synthesize", "filter", "decontaminate", "dedup", "score")
@@ -85,11 +86,16 @@ class Job:
         *,
         bytes_to_read: int,
         encoder: bool = False,
+        keep_records: bool = False,
     ) -> list[Part]:
-        """Do the tasks that are not committed yet, on the recipe's runner; returns the parts of all of them, in order."""
+        """Do the tasks that are not committed yet, on the recipe's runner; returns the parts of all of them, in order.
+
+        With `keep_records` a task's earlier record stays for `write`, which takes it (take_part) before it writes a file.
+        """
         progress.announce(self.folder, [task.name for task in tasks])
         open_tasks = [task for task in tasks if not is_committed(self.folder, task.name, task.fingerprint)]
-        forget_parts(self.folder, [task.name for task in open_tasks])
+        if not keep_records:
+            forget_parts(self.folder, [task.name for task in open_tasks])
         if open_tasks:
 
             def build(pipeline: Any) -> None:
@@ -121,9 +127,18 @@ def forget_parts(folder: str, tasks: Sequence[str]) -> None:
         storage.remove(storage.join(folder, PARTS, f"{task}.json"))
 
 
+def take_part(folder: str, task: str) -> Part | None:
+    """The record of a task's earlier fingerprint, which is removed: a record must not outlive the files it describes."""
+    part = read_part(folder, task)
+    forget_parts(folder, [task])
+    return part
+
+
 def is_whole(folder: str, manifest: Manifest) -> bool:
-    """Whether all files a manifest names are there."""
-    return {file.path for file in manifest.files} <= set(storage.list_tree(folder))
+    """Whether all files a manifest names are there with as many bytes as were written."""
+    sizes = storage.tree_sizes(folder)
+    expected = {file.path: file.bytes for file in manifest.files} | manifest.details.get(BESIDE, {})
+    return all(sizes.get(path) == size for path, size in expected.items())
 
 
 def is_committed(folder: str, task: str, task_fingerprint: str) -> bool:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 from pipelines import __version__, progress, storage
 from pipelines.job import Job, build_manifest, module_of, remove_stale_files
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
             message = (
                 str(error) if isinstance(error, ValueError) or hasattr(error, "exit_code") else traceback.format_exc()
             )
-            progress.report_error(folder, type(error).__name__, message)
+            progress.report_error(folder, type(error).__name__, message, Path(recipe_file).with_name(progress.ERROR))
         traceback.print_exc()
         return int(getattr(error, "exit_code", 1))
     return 0

@@ -6,6 +6,7 @@ that gives no sign of life, and turns a job's error into one paragraph.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,18 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import progress, storage
-from pipelines.errors import USER_ERRORS, JobFailed, UserError
+from pipelines.disk_space import check_room
+from pipelines.errors import USER_ERRORS, JobFailed, UserError, with_remedy
+from pipelines.forget.tombstones import FORGETTING
+from pipelines.interruption import CHILD_STOP_SECONDS
 from pipelines.job import Plan, is_whole, module_of
 from pipelines.manifest import Manifest, read_manifest
 from pipelines.progress import Progress, ProgressReader
 from pipelines.recipe import Recipe, dump_recipe
+from pipelines.refresh.content_states import watching_hashes
 from pipelines.run_folder import RunFolder, append_log, locked
 from pipelines.runner import check_runner
 
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a run, for the display and the log: kind is "skipped", "started", "progress", "finished" or "failed"."""
+    """One step of a run, for the display and the log: kind is "comparing" (input files with what they
+    were), "skipped", "started", "progress", "finished" or "failed"."""
 
     kind: str
     job: str
@@ -48,26 +54,70 @@ def run_recipe(
         UserError: a mistake in the recipe or its inputs; a locked run folder.
         JobFailed: a job failed or fell silent. What was committed stays; the same call goes on from there.
     """
-    check_runner(recipe.runner)
     jobs = only or recipe.jobs()
-    check_inputs(recipe, jobs)
-    manifests = []
+    check_before_work(recipe, jobs)
     with locked(run) as inherited:
-        frozen = dump_recipe(recipe)
-        with storage.atomic_write(run.recipe) as stream:
-            stream.write(frozen.encode())
-        with _recipe_file(frozen) as recipe_file:
-            for name in jobs:
-                module = module_of(name)
-                plan: Plan = module.plan(recipe, run)
-                manifest = read_manifest(run.job(name))
-                up_to_date = manifest is not None and manifest.fingerprint == plan.fingerprint(name, module.VERSION)
-                if manifest is not None and up_to_date and is_whole(run.job(name), manifest):
-                    tell(Event("skipped", name, manifest=manifest))
-                else:
-                    manifest = _run_job(recipe, run, name, recipe_file, inherited, tell)
-                manifests.append(manifest)
+        freeze_recipe(recipe, run)
+        return run_jobs(recipe, run, jobs, inherited, tell)
+
+
+def check_before_work(recipe: Recipe, jobs: Sequence[str]) -> None:
+    """Raises UserError for a runner that is refused, and for a file that one of the jobs needs and that is not there."""
+    check_runner(recipe.runner)
+    check_inputs(recipe, jobs)
+
+
+def freeze_recipe(recipe: Recipe, run: RunFolder) -> None:
+    """Write RUN/recipe.yaml, by which other commands know the run. The caller holds the run folder's lock."""
+    with storage.atomic_write(run.recipe) as stream:
+        stream.write(dump_recipe(recipe).encode())
+
+
+def run_jobs(
+    recipe: Recipe, run: RunFolder, jobs: Sequence[str], inherited: tuple[int, ...], tell: Callable[[Event], None]
+) -> list[Manifest]:
+    """As run_recipe, for a caller that holds the run folder's lock; `inherited` is what `locked` gave it."""
+    _finish_forgetting(recipe, run)
+    manifests = []
+    with _recipe_file(dump_recipe(recipe)) as recipe_file:
+        for name in jobs:
+            manifest = up_to_date(recipe, run, name, tell)
+            if manifest is not None:
+                tell(Event("skipped", name, manifest=manifest))
+            else:
+                manifest = _run_job(recipe, run, name, recipe_file, inherited, tell)
+            manifests.append(manifest)
     return manifests
+
+
+def _finish_forgetting(recipe: Recipe, run: RunFolder) -> None:
+    """A take-down that was cut short comes first: no job may read what is to be forgotten."""
+    if storage.exists(storage.join(run.url, FORGETTING)):
+        from pipelines.forget.command import finish_interrupted
+
+        finish_interrupted(run, recipe)
+
+
+def up_to_date(recipe: Recipe, run: RunFolder, name: str, tell: Callable[[Event], None]) -> Manifest | None:
+    """The manifest of a job that has nothing to do; None where it must run."""
+    module = module_of(name)
+    with watching_hashes(_tell_hashing(name, tell)):
+        plan: Plan = module.plan(recipe, run)
+    manifest = read_manifest(run.job(name))
+    if manifest is None or manifest.fingerprint != plan.fingerprint(name, module.VERSION):
+        return None
+    return manifest if is_whole(run.job(name), manifest) else None
+
+
+def _tell_hashing(name: str, tell: Callable[[Event], None]) -> Callable[[int, int], None]:
+    """For files whose content must be read to know whether they changed: a terabyte takes its time."""
+    started = time.monotonic()
+
+    def beat(done: int, total: int) -> None:
+        state = Progress(1, 0, done // 2**20, done / max(total, 1), "MB compared", (done,))
+        tell(Event("comparing", name, time.monotonic() - started, state))
+
+    return beat
 
 
 def check_inputs(recipe: Recipe, jobs: Sequence[str]) -> None:
@@ -88,6 +138,28 @@ def _recipe_file(text: str) -> Iterator[str]:
         yield str(path)
 
 
+@contextlib.contextmanager
+def _temporary_folder(recipe_file: str) -> Iterator[Path]:
+    """For what a job and the libraries it uses (Beam) put into the folder for temporary files: it goes with the job, and after
+    a kill `pairmill clean` knows it by its name."""
+    folder = Path(recipe_file).with_name("temporary")
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    return {
+        # What torch compiled is kept from run to run.
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"),
+        **os.environ,
+        "PYTHONSAFEPATH": "1",  # a folder `pipelines` where the user stands is not ours
+        "TMPDIR": str(temporary),
+    }
+
+
 def _run_job(
     recipe: Recipe,
     run: RunFolder,
@@ -96,14 +168,15 @@ def _run_job(
     inherited: tuple[int, ...],
     tell: Callable[[Event], None],
 ) -> Manifest:
+    check_room(recipe, run, name)
     started = time.monotonic()
     progress.clear(run.job(name))
     append_log(run, {"time": time.time(), "job": name, "event": "started"})
     tell(Event("started", name))
-    with _log_stream(run, name) as log:
+    with _log_stream(run, name) as log, _temporary_folder(recipe_file) as temporary:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.job_process", recipe_file, run.url, name],
-            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a folder `pipelines` where the user stands is not ours
+            env=_environment(temporary),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -117,7 +190,7 @@ def _run_job(
     if process.returncode != 0:
         append_log(run, {"time": time.time(), "job": name, "event": "failed", "exit": process.returncode})
         tell(Event("failed", name, time.monotonic() - started))
-        raise _error(run, name, process.returncode)
+        raise _error(run, name, process.returncode, Path(recipe_file).with_name(progress.ERROR))
     manifest = read_manifest(run.job(name))
     if manifest is None:
         raise JobFailed(f"Job {name} ended without a manifest; its log is {_log_path(run, name)}.")
@@ -169,7 +242,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(CHILD_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -180,19 +253,20 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.stdin.close()
 
 
-def _error(run: RunFolder, name: str, code: int) -> Exception:
-    url = storage.join(run.job(name), progress.PROGRESS, progress.ERROR)
-    if not storage.exists(url):
+def _error(run: RunFolder, name: str, code: int, elsewhere: Path) -> Exception:
+    """`elsewhere` is where a job tells its error that could not write it into the run folder."""
+    error = storage.read_record(storage.join(run.job(name), progress.PROGRESS, progress.ERROR))
+    error = error or storage.read_record(str(elsewhere))
+    if error is None:
         return JobFailed(
             f"Job {name} ended with exit code {code} and no message (killed, or out of memory). Its log is {_log_path(run, name)}; run the same command again to go on."
         )
-    error = storage.read_json(url)
     if error["kind"] in USER_ERRORS:
         return UserError(f"Job {name}: {error['message']}")
     message = error["message"].strip()
     if "Traceback" in message:
         message = f"{message.splitlines()[-1]} (the whole trace is in {_log_path(run, name)})"
-    return JobFailed(f"Job {name} failed: {message}")
+    return JobFailed(f"Job {name} failed: {with_remedy(message)}")
 
 
 def _log_path(run: RunFolder, name: str) -> str:

@@ -8,6 +8,7 @@ While it is built, the queries of all sets are held in memory, and the keys of o
 JOB/index/_INDEX.json is written last and says of which files and settings the index was made.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -66,7 +67,8 @@ def build_index(folder: str, settings: DecontaminateSettings, key: str) -> None:
         JobFailed: more than max_unreadable_share of a set's records cannot be read.
     """
     record = storage.join(folder, INDEX, RECORD)
-    if storage.exists(record) and storage.read_json(record)["fingerprint"] == key:
+    made = storage.read_record(record)
+    if made is not None and made["fingerprint"] == key and _is_whole(folder, made):
         return
     storage.remove(storage.join(folder, INDEX))
     progress, rows = TaskProgress(folder, INDEX), 0
@@ -82,8 +84,15 @@ def build_index(folder: str, settings: DecontaminateSettings, key: str) -> None:
         if found.passage_keys:
             _write_tables(folder, f"passages-{number:03d}", KeyTable.of(found.taken_passages()).tables())
     index = _write_queries(folder, pa.concat_tables(pieces), settings)
-    content = {"fingerprint": key, "sets": counts, "ngrams_left_out": index.ngrams_left_out}
+    sizes = storage.tree_sizes(storage.join(folder, INDEX))
+    content = {"fingerprint": key, "sets": counts, "ngrams_left_out": index.ngrams_left_out, "bytes": sizes}
     storage.write_json(record, content)
+
+
+def _is_whole(folder: str, made: Mapping[str, Any]) -> bool:
+    """Whether the files of an index are as long as they were written."""
+    sizes = storage.tree_sizes(storage.join(folder, INDEX))
+    return "bytes" in made and all(sizes.get(name) == size for name, size in made["bytes"].items())
 
 
 class _SetTexts:

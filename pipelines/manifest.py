@@ -54,12 +54,9 @@ def fingerprint(**parts: Any) -> str:
 
 
 def read_manifest(folder: str) -> Manifest | None:
-    """The manifest of a job folder; None where the job is unfinished, or was written by another version of the manifest."""
-    url = storage.join(folder, MANIFEST)
-    if not storage.exists(url):
-        return None
-    content = storage.read_json(url)
-    if content.get("schema_version") != SCHEMA_VERSION:
+    """The manifest of a job folder; None where the job is unfinished, its manifest torn or of another version."""
+    content = storage.read_record(storage.join(folder, MANIFEST))
+    if content is None or content.get("schema_version") != SCHEMA_VERSION:
         return None
     return Manifest.model_validate(content)
 

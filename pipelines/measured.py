@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.shards import ShardFile, ShardWriter, read_batches
+from pipelines.shards import ShardFile, ShardWriter, is_there, read_batches
 from sources.schema import PAIR, SCORES
 
 MEASUREMENTS: Final = "measurements"
@@ -102,12 +102,11 @@ def _record(folder: str, name: str) -> str:
 
 
 def _kept(folder: str, name: str) -> tuple[str, ShardFile] | None:
-    url = _record(folder, name)
-    if not storage.exists(url):
+    record = storage.read_record(_record(folder, name))
+    if record is None:
         return None
-    record = storage.read_json(url)
     file = ShardFile.model_validate(record["file"])
-    return (record["fingerprint"], file) if storage.exists(storage.join(folder, file.path)) else None
+    return (record["fingerprint"], file) if is_there(folder, file) else None
 
 
 def with_scores(batch: pa.RecordBatch, measured: dict[str, pa.Array]) -> pa.RecordBatch:

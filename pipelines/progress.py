@@ -5,7 +5,9 @@ the job    announce(...)            writes how many tasks and units there are
 the parent read_progress(...)       adds up committed parts and running tasks: for the display and the watchdog
 """
 
+import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -37,7 +39,8 @@ class TaskProgress:
         now = time.monotonic()
         if now - self._last >= self._interval:
             self._last = now
-            _write_unsynced(self._url, {"rows": rows, "done": round(done, 4)})
+            with contextlib.suppress(OSError):  # the work itself tells of a disk that fails
+                _write_unsynced(self._url, {"rows": rows, "done": round(done, 4)})
 
 
 @contextmanager
@@ -87,9 +90,17 @@ def announce(folder: str, tasks: Sequence[str], unit: str = "rows") -> None:
     _write_unsynced(storage.join(folder, PROGRESS, ANNOUNCED), {"tasks": list(tasks), "unit": unit})
 
 
-def report_error(folder: str, kind: str, message: str) -> None:
-    """A worker's error, in words for the user; the parent shows it instead of the runner's wrapping of it."""
-    storage.write_json(storage.join(folder, PROGRESS, ERROR), {"kind": kind, "message": message})
+def report_error(folder: str, kind: str, message: str, otherwise: Path | None = None) -> None:
+    """A worker's error, in words for the user; the parent shows it instead of the runner's wrapping of it.
+
+    `otherwise` is a file elsewhere, for a disk that takes no more."""
+    words = {"kind": kind, "message": message}
+    try:
+        storage.write_json(storage.join(folder, PROGRESS, ERROR), words)
+    except OSError as error:
+        logging.getLogger(__name__).warning("the error could not be written to %s: %s", folder, error)
+        if otherwise is not None:
+            otherwise.write_text(json.dumps(words), "utf-8")
 
 
 def clear(folder: str) -> None:
@@ -147,6 +158,6 @@ class ProgressReader:
 def _read(url: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = storage.read_json(url)
-    except OSError:
-        return {}  # replaced or cleared between listing and reading, or a store that does not answer this time
+    except (OSError, ValueError):
+        return {}  # replaced or cleared between listing and reading, torn, or a store that does not answer this time
     return content

@@ -33,10 +33,12 @@ from pipelines import storage
 from pipelines.errors import UserError
 from pipelines.evaluate_settings import EvaluationWeights, FolderEntry, Mode
 from pipelines.judges import ChosenJudge
+from pipelines.licences import LicenceSettings
 from pipelines.refresh.settings import RefreshSettings
 from pipelines.runner import RunnerSettings
 from pipelines.synthesize_settings import SynthesizeSettings
 from pipelines.training_stages import TrainStages
+from pipelines.yaml_text import read_yaml
 from sources.catalogue import load_source, source_names
 from sources.languages import UNKNOWN, language_code
 from sources.source import SourceError, SourceSettings
@@ -62,6 +64,7 @@ JOBS: Final = (
     "evaluate",
     "report",
 )
+NAMES_OF_SYSTEMS: Final = ("trained", "untrained", "bm25", "bm25-tokens")  # of job evaluate
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
 
 
@@ -115,6 +118,10 @@ class ExtractSettings(_Settings):
 
     split_bytes: int = Field(
         128 * 2**20, ge=1, description="files larger than this are read in several parts where their format allows"
+    )
+    compare_files: Literal["content", "time"] = Field(
+        "content",
+        description="what tells that a local file changed: its content, read once and kept by size and time, or its time of change alone",
     )
     max_quarantined_share: float = Field(
         0.05,
@@ -308,6 +315,17 @@ class MineSettings(_Settings):
         "kind", description="a query looks for negatives among the passages of its kind, or all"
     )
     reads: _Languages = Field((), description="languages the encoder can read; pairs in others get no mined negatives")
+    refresh: Literal["exact", "affected"] = Field(
+        "exact",
+        description="pairs that were mined before, under the same settings. exact: mined again, as a run from scratch would. "
+        "affected: only pairs that are new, or one of whose negatives is gone or must no longer be one, are mined; the others "
+        "keep theirs though nearer passages may have come, so the result is no longer that of a run from scratch",
+    )
+    keep_neighbours: bool = Field(
+        True,
+        description="keep what dense searches found, some 2 kB a query, so that after a change only what is new is searched; "
+        "the result is that of a run from scratch. Off: everything is searched each time",
+    )
 
     @field_validator("candidates")
     @classmethod
@@ -315,6 +333,13 @@ class MineSettings(_Settings):
         if "lexical" in candidates.sources:
             raise ValueError("the job keeps no token weights; take dense and bm25, which need none")
         return candidates
+
+    @property
+    def keeps_neighbours(self) -> bool:
+        """Whether dense neighbours are kept from run to run: those of an approximate search would not be all."""
+        return (
+            self.keep_neighbours and "dense" in self.candidates.sources and self.search.approximate_above_rows is None
+        )
 
     @property
     def needs_texts(self) -> bool:
@@ -408,6 +433,21 @@ class EvaluateSettings(_Settings):
     encoder: EncoderSettings | None = Field(
         None, description="lengths and prompts for evaluation; default: the trained model's"
     )
+    others: dict[str, str] = Field(
+        {},
+        description="further models on the same sets: {name: folder}; with their folders' prompts, lengths as the trained one's",
+    )
+
+    @field_validator("others")
+    @classmethod
+    def _named_apart(cls, others: dict[str, str]) -> dict[str, str]:
+        for name in others:
+            if name in NAMES_OF_SYSTEMS or not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} cannot be a further model's name: use letters, digits, dots, dashes and underscores, "
+                    f"and none of {', '.join(NAMES_OF_SYSTEMS)}"
+                )
+        return others
 
 
 class EmbeddingsSettings(_Settings):
@@ -434,6 +474,7 @@ class Recipe(_Settings):
     name: str
     seed: int = 0
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
+    licences: LicenceSettings = LicenceSettings()
     extract: ExtractSettings = ExtractSettings()
     synthesize: SynthesizeSettings | None = None
     filter: FilterSettings | None = None
@@ -481,11 +522,8 @@ def parse_recipe(
     text: str, path: str, overrides: Mapping[str, Any] | None = None, *, tell_lines: bool = True
 ) -> Recipe:
     """Check a recipe's text; `path` is for the messages, and so are lines, unless the text is not the file's own."""
-    try:
-        content = yaml.safe_load(text)
-        lines = yaml_lines(yaml.compose(text, Loader=yaml.SafeLoader)) if tell_lines else {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content, tree = read_yaml(text, path)
+    lines = yaml_lines(tree) if tell_lines else {}
     if not isinstance(content, dict):
         raise UserError(
             f"{path} holds no recipe: expected keys such as `name:` and `sources:`, found {type(content).__name__}."

@@ -124,8 +124,13 @@ def _holder() -> str:
 
 
 def append_log(run: RunFolder, event: dict[str, object]) -> None:
-    """Add one line to the run's log.jsonl (local run folders; on an object store events go to the terminal alone)."""
+    """Add one line to the run's log.jsonl (local run folders; on an object store events go to the terminal alone).
+
+    A line that the disk does not take is told to the terminal: it must not hide the error that it is about."""
     if storage.is_local(run.url):
         path = Path(storage.split_url(run.url)[1]) / "log.jsonl"
-        with path.open("a") as stream:
-            stream.write(json.dumps(event, ensure_ascii=False, default=str) + "\n")
+        try:
+            with path.open("a") as stream:
+                stream.write(json.dumps(event, ensure_ascii=False, default=str) + "\n")
+        except OSError as error:
+            logging.getLogger(__name__).warning("%s could not be written: %s", path, error)

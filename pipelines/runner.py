@@ -5,13 +5,16 @@ CPU work to pay the workers' start-up. Any other runner and its options pass thr
 """
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.errors import UserError
+from pipelines.errors import JobFailed, UserError
 
 EMBEDDED: Final = "FnApiRunner"
 WORTH_PROCESSES_BYTES: Final = (
@@ -28,6 +31,7 @@ REFUSED_MODE: Final = (
     "multi_threading loses 12-13 % of the elements of a GroupByKey without an error (measured with Beam 2.77, 250 MB and more). "
     "Use in_memory or multi_processing."
 )
+_WORKER_ENDED: Final = "Worker subprocess exited with return code"  # Beam's words
 
 
 class RunnerSettings(BaseModel):
@@ -40,6 +44,12 @@ class RunnerSettings(BaseModel):
     workers: int = Field(0, ge=0, description="worker processes of the embedded runner; 0: one a core")
     options: tuple[str, ...] = Field(
         (), description="further Beam options, passed through, e.g. --flink_master=host:8081"
+    )
+    disk_reserve_bytes: int | None = Field(
+        256 * 2**20,
+        ge=0,
+        description="what must stay free on the run folder's disk and in the temporary folder: a job that is expected to need "
+        "more is not begun; null: nothing is checked",
     )
     silence_seconds: float = Field(900.0, gt=0, description="a job without a sign of life for so long is ended")
 
@@ -96,6 +106,7 @@ def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable
     """Build a pipeline on the chosen runner and run it to its end.
 
     Raises:
+        JobFailed: a worker process of the embedded runner was killed.
         RuntimeError: the pipeline ended in another state than DONE.
     """
     import apache_beam as beam
@@ -113,7 +124,40 @@ def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable
     else:
         pipeline = beam.Pipeline(options=PipelineOptions([*arguments, f"--runner={settings.runner}"]))
     build(pipeline)
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    with _dead_workers_told(job):
+        result = pipeline.run()
+        state = result.wait_until_finish()
     if state != "DONE":
         raise RuntimeError(f"job {job}: the runner {settings.runner} ended in state {state}")
+
+
+@contextmanager
+def _dead_workers_told(job: str) -> Iterator[None]:
+    """Raises JobFailed in the main thread when a worker process dies: by itself the embedded runner would wait for it forever.
+
+    Its thread that waits for the worker ends with an error that nobody hears; a signal takes it to the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python handles signals in the main thread only; the watchdog of silence is left
+        return
+    hook, deaths = threading.excepthook, list[str]()
+
+    def hear(args: threading.ExceptHookArgs) -> None:
+        if _WORKER_ENDED in str(args.exc_value) and not deaths:
+            deaths.append(str(args.exc_value))
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)  # it wakes from its waiting
+        else:
+            hook(args)
+
+    def tell(_signal: int, _frame: Any) -> None:
+        raise JobFailed(
+            f"A worker process of job {job} was killed or crashed ({deaths[0]}): it may have run out of memory. What was committed is "
+            "kept: run the same command again to go on, with fewer --workers or with --mode in_memory if memory is short."
+        )
+
+    handler = signal.signal(signal.SIGUSR1, tell)
+    threading.excepthook = hear
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        signal.signal(signal.SIGUSR1, handler)

@@ -26,6 +26,7 @@ ROWS_PER_GROUP: Final = 8192
 
 REJECTS: Final = "rejects"
 QUARANTINE: Final = "quarantine"
+FORGOTTEN: Final = "forgotten"  # the reason of rows that a tombstone keeps out: counted, and in no rejects
 
 _BETWEEN: Final = "\x00"  # between the columns that rows are counted by
 
@@ -229,6 +230,13 @@ def commit_part(
     return part
 
 
+def recommit_part(folder: str, part: Part, fingerprint: str) -> Part:
+    """Commit a task whose files are the same as before: its record under another fingerprint."""
+    renewed = part.model_copy(update={"fingerprint": fingerprint})
+    storage.write_json(storage.join(folder, PARTS, f"{part.task}.json"), renewed.model_dump())
+    return renewed
+
+
 def reconcile(
     folder: str, task: str, files: Sequence[ShardFile], rows_in: int, dropped: Mapping[str, int], kept: Sequence[str]
 ) -> None:
@@ -253,7 +261,8 @@ def reconcile(
             elif file.role == REJECTS and file.rows:
                 for entry in pc.value_counts(parquet.read(["reason"])["reason"]).to_pylist():
                     found[entry["values"]] += entry["counts"]
-    if dict(found) != dict(dropped) or rows_in != rows_out + sum(dropped.values()):
+    told = {reason: rows for reason, rows in dropped.items() if reason != FORGOTTEN}
+    if dict(found) != told or rows_in != rows_out + sum(dropped.values()):
         raise JobFailed(
             f"Rows do not add up in task {task}: {rows_in} in, {rows_out} out, {dict(found)} in the rejects, {dict(dropped)} counted as dropped. "
             "This is a fault of pairmill, not of your data; nothing was committed for this task."
@@ -261,12 +270,14 @@ def reconcile(
 
 
 def read_part(folder: str, task: str) -> Part | None:
-    """The record of a task, or None where it is not committed or its files are not all there."""
-    url = storage.join(folder, PARTS, f"{task}.json")
-    if not storage.exists(url):
+    """The record of a task, or None where it is not committed, its record is torn or its files are not all there."""
+    record = storage.read_record(storage.join(folder, PARTS, f"{task}.json"))
+    if record is None:
         return None
-    part = Part.model_validate(storage.read_json(url))
-    for file in part.files:
-        if not storage.exists(storage.join(folder, file.path)):
-            return None
-    return part
+    part = Part.model_validate(record)
+    return part if all(is_there(folder, file) for file in part.files) else None
+
+
+def is_there(folder: str, file: ShardFile) -> bool:
+    """Whether a file is there with as many bytes as were written. What those are `pairmill verify` tells."""
+    return storage.size_of(storage.join(folder, file.path)) == file.bytes

@@ -76,10 +76,14 @@ class Sketching:
 
 def is_sketched(folder: str, name: str, wanted: str) -> bool:
     """Whether the files of a shard are there and were made under this fingerprint."""
-    url = _record(folder, name)
-    if not storage.exists(url) or storage.read_json(url)["fingerprint"] != wanted:
+    record = storage.read_record(_record(folder, name))
+    if record is None or record["fingerprint"] != wanted:
         return False
-    return all(storage.exists(_file(folder, name, part)) for part in ("texts", "rows", "sketches"))
+    return bool(_sizes(folder, name) == record.get("bytes"))
+
+
+def _sizes(folder: str, name: str) -> dict[str, int | None]:
+    return {part: storage.size_of(_file(folder, name, part)) for part in ("texts", "rows", "sketches")}
 
 
 def forget_sketches(folder: str, names: set[str]) -> None:
@@ -104,7 +108,8 @@ def sketch_shard(folder: str, name: str, url: str, wanted: str, sketching: Sketc
     _write(_file(folder, name, "rows"), ROWS, [rows])
     sketches = _sketches(url, texts, sketching, progress)
     _write(_file(folder, name, "sketches"), sketch_schema(sketching.sketch.permutations), sketches)
-    storage.write_json(_record(folder, name), {"fingerprint": wanted, "texts": texts.num_rows})
+    record = {"fingerprint": wanted, "texts": texts.num_rows, "bytes": _sizes(folder, name)}
+    storage.write_json(_record(folder, name), record)
 
 
 def read_texts(folder: str, name: str) -> pa.RecordBatch:

@@ -7,7 +7,10 @@ object store shows an object only when its upload is complete.
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,10 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from sources.files.steady import create_steadily, named, open_steadily, retried
+
 TEMPORARY = ".tmp-"
+_PIECE = 1 << 20
 
 
 def is_local(url: str) -> bool:
@@ -35,7 +41,7 @@ def join(folder: str, *names: str) -> str:
 
 def exists(url: str) -> bool:
     filesystem, path = split_url(url)
-    return bool(filesystem.exists(path))
+    return bool(retried(f"look for {url}", lambda: filesystem.exists(path)))
 
 
 def list_files(folder: str, suffix: str = "") -> list[str]:
@@ -51,7 +57,7 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     filesystem, path = split_url(folder)
     filesystem.invalidate_cache(path)
     try:
-        entries_found = filesystem.ls(path, detail=True)
+        entries_found = retried(f"list {folder}", lambda: filesystem.ls(path, detail=True))
     except FileNotFoundError:
         return []
     names = (str(e["name"]).rsplit("/", 1)[-1] for e in entries_found if e["type"] == "file")
@@ -63,31 +69,61 @@ def list_tree(folder: str, suffixes: tuple[str, ...] = ("",)) -> list[str]:
     filesystem, path = split_url(folder)
     root = str(path).rstrip("/")
     filesystem.invalidate_cache(path)
-    found = (str(name) for name in filesystem.find(path))
+    found = (str(name) for name in retried(f"list {folder}", lambda: filesystem.find(path)))
     return sorted(name[len(root) :].lstrip("/") for name in found if name.endswith(suffixes))
+
+
+def tree_sizes(folder: str) -> dict[str, int]:
+    """Bytes of all files below `folder`, by path relative to it."""
+    filesystem, path = split_url(folder)
+    root = str(path).rstrip("/")
+    filesystem.invalidate_cache(path)
+    found = retried(f"list {folder}", lambda: filesystem.find(path, detail=True))
+    return {str(name)[len(root) :].lstrip("/"): int(about["size"]) for name, about in found.items()}
 
 
 def make_folder(url: str) -> None:
     filesystem, path = split_url(url)
-    filesystem.makedirs(path, exist_ok=True)
+    retried(f"make {url}", lambda: filesystem.makedirs(path, exist_ok=True))
 
 
 def remove(url: str) -> None:
     """Remove a file or a folder; nothing happens where there is none."""
     filesystem, path = split_url(url)
     with contextlib.suppress(FileNotFoundError):
-        filesystem.rm(path, recursive=True)
+        retried(f"remove {url}", lambda: filesystem.rm(path, recursive=True))
 
 
 def open_for_reading(url: str) -> IO[bytes]:
-    filesystem, path = split_url(url)
-    stream: IO[bytes] = filesystem.open(path, "rb")
-    return stream
+    """A file, seekable; what fails for a moment is read again (sources.files.steady)."""
+    return open_steadily(url)
 
 
 def read_json(url: str) -> Any:
     with open_for_reading(url) as stream:
         return json.load(stream)
+
+
+def read_record(url: str) -> Any:
+    """The JSON file at `url`, which a job wrote to say that something is done; None where it is not there, or torn.
+
+    Records are written whole, but a disk that loses power may leave them cut short: what they describe is done again."""
+    try:
+        return read_json(url)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # of JSON, or of UTF-8
+        logging.getLogger(__name__).warning("%s is no JSON (%s): what it describes is done again", url, error)
+        return None
+
+
+def size_of(url: str) -> int | None:
+    """Bytes of the file at `url`; None where there is none."""
+    filesystem, path = split_url(url)
+    try:
+        return int(retried(f"look at {url}", lambda: filesystem.info(path))["size"])
+    except FileNotFoundError:
+        return None
 
 
 class HashingStream:
@@ -142,30 +178,56 @@ def atomic_write(url: str, *, sync: bool = True) -> Iterator[HashingStream]:
     filesystem, path = split_url(url)
     if isinstance(filesystem, LocalFileSystem):
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        retried(f"make {target.parent}", lambda: target.parent.mkdir(parents=True, exist_ok=True))
         temporary = target.with_name(f".{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
         try:
-            with temporary.open("wb") as stream:
+            with create_steadily(str(temporary)) as stream:
                 hashing = HashingStream(stream)
                 yield hashing
                 stream.flush()
                 if sync:
-                    os.fsync(stream.fileno())
-            temporary.replace(target)
+                    _sync(stream.fileno(), temporary)
+            retried(f"rename {temporary}", lambda: _rename(temporary, target))
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         if sync:
             _sync_folder(target.parent)
         return
+    # What a store refuses for a moment is sent again, from its start: so the whole of it is at hand until it is there.
+    with tempfile.TemporaryFile(prefix="pairmill-upload-") as whole:
+        yield HashingStream(whole)
+        retried(f"write {url}", lambda: _upload(whole, filesystem, path))
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except FileNotFoundError:
+        if not target.exists():  # else a try before this one succeeded, and its answer got lost
+            raise
+
+
+def _upload(whole: IO[bytes], filesystem: Any, path: str) -> None:
+    whole.seek(0)
     upload = filesystem.open(path, "wb")
     try:
-        yield HashingStream(upload)
+        shutil.copyfileobj(whole, upload, _PIECE)
+        upload.close()
     except BaseException:
         with contextlib.suppress(AttributeError):
-            upload.discard()  # multipart uploads of s3fs and gcsfs; closing would publish the half
+            upload.discard()  # multipart uploads of s3fs and gcsfs
+        with contextlib.suppress(AttributeError):
+            upload.closed = True  # else the file object would publish the half when it is thrown away
         raise
-    upload.close()
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    """Not tried again: after a failed fsync the kernel counts what it lost as written."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise named(error, str(path)) from error
 
 
 def _sync_folder(folder: Path) -> None:

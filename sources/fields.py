@@ -32,6 +32,7 @@ class FieldSettings(SourceSettings):
     query_language_field: str | None = Field(None, description="field that holds the language of the query")
     positive_language_field: str | None = Field(None, description="field that holds the language of the positive")
     label_field: str | None = Field(None, description="field of the graded label, a number")
+    license_field: str | None = Field(None, description="field that holds the licence; records without it: `license`")
     title: str = Field("title", description="field of a document's title, with documents: true")
     text: str = Field("text", description="field of a document's text, with documents: true")
     encoding: str | None = Field(
@@ -60,6 +61,7 @@ class FieldSettings(SourceSettings):
             self.query_language_field,
             self.positive_language_field,
             self.label_field,
+            self.license_field,
             self.title if self.documents else None,
         )
         return tuple(name for name in names if name is not None)
@@ -114,6 +116,7 @@ class Columns:
     query_language: pa.Array | None = None
     positive_language: pa.Array | None = None
     label: pa.Array | None = None
+    license: pa.Array | None = None
     title: pa.Array | None = None
     text: pa.Array | None = None
 
@@ -147,7 +150,7 @@ def _pairs(columns: Columns, settings: FieldSettings, source: str) -> tuple[pa.R
         ),
         negatives=_as_lists(spread(columns.negatives)),
         url=spread(columns.url),
-        license=settings.license,
+        license=_licences(spread(columns.license), settings.license, len(query)),
         label=spread(columns.label),
     )
 
@@ -178,6 +181,11 @@ def _languages(column: pa.Array | None, default: str | None, rows: int) -> pa.Ar
     return pa.array(codes, pa.string()).take(coded.indices).fill_null(code)
 
 
+def _licences(column: pa.Array | None, default: str | None, rows: int) -> pa.Array:
+    every = pa.repeat(pa.scalar(default, pa.string()), rows)
+    return every if column is None else pc.coalesce(column, every)
+
+
 def _documents(columns: Columns, settings: FieldSettings, source: str) -> pa.RecordBatch:
     if not settings.documents or columns.text is None:
         return pa.RecordBatch.from_pylist([], DOCUMENT)
@@ -192,7 +200,7 @@ def _documents(columns: Columns, settings: FieldSettings, source: str) -> pa.Rec
             title,
             text,
             _languages(columns.positive_language, settings.positive_language or settings.language, rows),
-            pa.repeat(pa.scalar(settings.license, pa.string()), rows),
+            _licences(columns.license, settings.license, rows),
             pa.nulls(rows, DOCUMENT.field("sections").type),
         ],
         schema=DOCUMENT,

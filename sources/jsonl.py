@@ -117,7 +117,8 @@ class _Rows:
             _note_types(values, rows, wrong)
         _note_two_lists(required[settings.query], required[settings.positive], rows, wrong)
         texts = {name: _values(records, name, None) for name in settings.optional()}
-        for name in (settings.negatives, settings.url, settings.query_language_field, settings.positive_language_field):
+        of_texts = (settings.negatives, settings.url, settings.license_field)
+        for name in (*of_texts, settings.query_language_field, settings.positive_language_field):
             if name is not None:
                 _note_types(texts[name], rows, wrong)
         keep = [index for index, row in enumerate(rows) if row not in wrong] if wrong else range(len(rows))
@@ -140,6 +141,7 @@ class _Rows:
             document_id=default_ids(self._split, offsets, ids),
             negatives=column(settings.negatives),
             url=column(settings.url),
+            license=column(settings.license_field),
             query_language=column(settings.query_language_field),
             positive_language=column(settings.positive_language_field),
             label=label,

@@ -315,6 +315,7 @@ def _columns(columns: dict[str, pa.Array], settings: FieldSettings, split: Split
         ),
         negatives=texts(settings.negatives),
         url=texts(settings.url),
+        license=texts(settings.license_field),
         query_language=texts(settings.query_language_field),
         positive_language=texts(settings.positive_language_field),
         label=None if label is None else _numbers(label),

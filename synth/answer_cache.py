@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
@@ -231,6 +231,24 @@ class Cache:
         with self._told():
             values = (time.time() + lease_seconds, self._owner)
             self._database.execute("UPDATE leases SET expires = ? WHERE owner = ?", values)
+
+    def forget(self, keys: Collection[str], holds: Callable[[bytes], bool] = lambda text: False) -> int:
+        """Removes answers of some requests, and those whose text `holds` says so of, and their bytes from the file: how many.
+
+        What they have cost stays in the accounts. Raises AnswerCacheError where another process writes for too long.
+        """
+        with self._told():
+            chosen = [
+                key
+                for key, text, detail in self._database.execute("SELECT key, text, detail FROM answers")
+                if key in keys or any(holds(words.encode("utf-8", "surrogatepass")) for words in (text, detail))
+            ]
+            if chosen:
+                with self._transaction():
+                    self._database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in chosen])
+                self._database.execute("VACUUM")  # else their bytes stay in free pages
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(chosen)
 
     def within(self, account: str, limits: Limits) -> bool:
         """Whether all that is spent, lost and reserved is within the limits."""

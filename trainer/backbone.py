@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -106,6 +106,7 @@ def load_backbone(path: str, *, pooling: Pooling | None = None, normalise: bool 
     folder = resolve_model_path(path)
     layout = _read_layout(folder)
     config = _checked_config(layout.transformer)
+    check_weight_files(layout.transformer)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # weights are checked below
     tokenizer = _load_tokenizer(layout.transformer)
@@ -267,7 +268,7 @@ def _read_json(file: Path, kind: type) -> Any:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise ModelFolderError(f"{file} is missing; the model folder is incomplete. Fetch it again.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFolderError(f"{file} is not JSON ({error}). Fetch the model again.") from error
     if not isinstance(content, kind):
         raise ModelFolderError(f"{file} should hold a JSON {kind.__name__}, found {type(content).__name__}.")
@@ -297,6 +298,20 @@ def _checked_config(folder: Path) -> dict[str, Any]:
             "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER) with transformers 5 writes model.safetensors."
         )
     return config
+
+
+def check_weight_files(folder: Path) -> None:
+    """Raises ModelFolderError where a *.safetensors file is none, such as a pickle under its name; reads headers only."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(str(file), "np"):
+                continue
+        except (SafetensorError, OSError) as error:
+            raise ModelFolderError(
+                f"{file} is no safetensors file ({error}). Fetch it again, or convert the weights on a machine you trust the file on."
+            ) from None
 
 
 def _tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -437,10 +452,21 @@ def model_fingerprint(path: str, *, weights: bool = True) -> str:
         raise ModelFolderError(f"{folder} holds no model: neither config.json nor weights nor a tokenizer.")
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = _content(file, _state(file))
         digest.update(f"{file.relative_to(folder).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@lru_cache(maxsize=256)
+def _content(file: Path, state: tuple[int, ...]) -> str:
+    """sha256 (hex) of a file, kept by its state: several jobs of one recipe ask for the same gigabytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def choose_device_and_dtype(device: str = "auto", precision: str = "auto") -> "tuple[torch.device, torch.dtype]":

@@ -7,6 +7,9 @@ ends or hangs, the others end with a message instead of waiting.
 
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 _STARTED_BY: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_PARENT_SECONDS: Final = 0.5  # between two looks at whether torchrun is still there
 
 
 class RanksError(ValueError):
@@ -183,6 +187,7 @@ def join_ranks(device: str, silence_seconds: float) -> Iterator[Ranks]:
             f"by torchrun, or unset WORLD_SIZE."
         )
     rank, count, local = (int(os.environ[name]) for name in _STARTED_BY)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
@@ -195,6 +200,14 @@ def join_ranks(device: str, silence_seconds: float) -> Iterator[Ranks]:
     yield Ranks(rank, count, local, control)
     # Not after an error: it would wait for ranks that are gone, and the process ends anyway.
     dist.destroy_process_group()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when torchrun is gone: killed by -9 it takes no rank along, and these would go on to write into a
+    folder that the next try writes into, too. At once: whatever is half written is found and done again."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class FlatGradients:

@@ -102,6 +102,21 @@ class EmbeddingStore:
             freed += segment.bytes
         return freed
 
+    def forget(self, keys: Keys) -> int:
+        """Remove the vectors of these text_keys from every space: how many there were. What is left of a segment is a new one.
+
+        Raises EmbeddingStoreError where another process uses the store: it may be reading them now.
+        """
+        if not self.folder.is_dir():
+            return 0
+        with (self.folder / "in_use.lock").open("ab") as lock:
+            if not _locked_alone(lock):
+                raise EmbeddingStoreError(
+                    f"The embedding store {self.folder} is in use by another run, which may be reading what is to be"
+                    " forgotten. Run the same command again when that run has ended."
+                )
+            return sum(space.forget(keys) for space in self.spaces())
+
     def spaces(self) -> "list[EmbeddingSpace]":
         """The spaces there are, by name."""
         described = sorted(self.folder.glob("*/space.json"))
@@ -140,6 +155,14 @@ class Segment:
             return self.record.stat().st_mtime_ns
         except FileNotFoundError:  # another process deleted it
             return 0
+
+    def rows_of(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """The rows of those of n keys that the segment has, ascending; none where it was deleted meanwhile."""
+        opened = _open(self)
+        if opened is None:
+            return np.zeros(0, np.intp)
+        with opened.file:
+            return np.flatnonzero(_among(opened.keys, keys))
 
     def delete(self) -> None:
         """The record goes first: what is left of a deletion that was cut short is no segment. Open maps stay readable."""
@@ -203,6 +226,23 @@ class EmbeddingSpace:
         record = json.dumps({"rows": len(keys), "dimension": self.dimension, "sha256": digests}, sort_keys=True)
         _write_whole(self.folder / f"{name}.json", record.encode())
         return name
+
+    def forget(self, keys: Keys) -> int:
+        """Remove the vectors of some keys, while no other process uses the store: how many there were."""
+        gone = 0
+        for segment in self.segments():
+            opened = _open(segment)
+            if opened is None:
+                continue
+            with opened.file:
+                kept = ~_among(opened.keys, keys)
+                if kept.all():
+                    continue
+                name = self.add(np.array(opened.keys[kept]), opened.take(np.flatnonzero(kept)))
+            gone += int(len(kept) - kept.sum())
+            if name != segment.name:
+                segment.delete()
+        return gone
 
     def merge_small_segments(self) -> None:
         """Make few segments of many: a lookup asks every segment."""
@@ -355,6 +395,15 @@ def _open(segment: Segment) -> _Opened | None:
             f" {segment.dimension} dimensions. Delete that file: its texts are then encoded again."
         )
     return _Opened(keys, file, int(vectors.offset), segment.dimension)
+
+
+def _among(keys: Keys, wanted: Keys) -> npt.NDArray[np.bool_]:
+    """Which of n keys are wanted: bool [n]."""
+    pairs = np.dtype([("high", np.uint64), ("low", np.uint64)])
+    found: npt.NDArray[np.bool_] = np.isin(
+        np.ascontiguousarray(keys).view(pairs).reshape(-1), np.ascontiguousarray(wanted).view(pairs).reshape(-1)
+    )
+    return found
 
 
 def _groups(segments: Sequence[Segment], most_rows: int) -> Iterator[list[Segment]]:

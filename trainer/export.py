@@ -11,6 +11,7 @@ of BAAI/bge-m3, which FlagEmbedding's BGEM3FlagModel reads: plain tensors, "weig
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -110,6 +111,12 @@ def _write_sentence_transformers_files(backbone: "Backbone", folder: Path) -> No
             "similarity_fn_name": "cosine" if backbone.normalise else "dot",
         },
     )
+
+
+def markdown_text(text: str) -> str:
+    """A name from the data as a card shows it, letter for letter: no markup, no HTML; what cannot be seen as an escape."""
+    seen = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+    return re.sub(r"([\\`*\[\]|#])", r"\\\1", seen.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def _card(backbone: "Backbone", card: str) -> str:

@@ -20,7 +20,7 @@ from trainer.backbone import resolve_model_path
 from trainer.batch_plan import BatchPlan, BatchPlanSettings, plan_columns
 from trainer.contrastive import ContrastiveObjective, ContrastiveSettings
 from trainer.distributed import Ranks, join_ranks
-from trainer.export import export_model
+from trainer.export import export_model, markdown_text
 from trainer.m3_heads import available_outputs
 from trainer.optimizer import learning_rate
 from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
@@ -155,7 +155,9 @@ def _lineage(data: TrainingData, plan: BatchPlan, settings: TrainSettings, ranks
     codes, names = data.labels["dataset"]
     taking_part = codes if plan.columns.chosen is None else codes[plan.columns.chosen]
     counts = np.bincount(taking_part, minlength=len(names)).tolist()
-    rows = "\n".join(f"- {name}: {count:,} pairs" for name, count in zip(names, counts, strict=True) if count)
+    rows = "\n".join(
+        f"- {markdown_text(name)}: {count:,} pairs" for name, count in zip(names, counts, strict=True) if count
+    )
     processes = f" by {ranks.count} processes" if ranks.count > 1 else ""
     chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude={"model", "guide_model", "data_cache"})
     last = [json.loads(line) for line in metrics_lines(output / "metrics.jsonl")[-1:]]

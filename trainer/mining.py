@@ -36,7 +36,7 @@ from trainer.negatives import (
     too_close,
 )
 from trainer.ragged import Ragged
-from trainer.search import top_k
+from trainer.search import Found, top_k
 from trainer.sparse_vectors import SparseVectors
 from trainer.text_rules import TEXT_REASONS, TextRules
 from trainer.vector_files import VectorFiles
@@ -65,6 +65,16 @@ class PassageTexts(Protocol):
         ...
 
 
+class NearSearch(Protocol):
+    """The dense search over the part of the corpus that is searched (trainer.kept_neighbours.KeptSearch)."""
+
+    def top_k(
+        self, queries: npt.NDArray[Any], depths: Rows, on_block: Callable[[int, int], None] | None = None
+    ) -> Found:
+        """The depths[q] best rows of each query; what is behind them in a line does not count."""
+        ...
+
+
 class WordIndex(Protocol):
     """BM25 over the corpus (trainer.bm25.Bm25Index)."""
 
@@ -82,6 +92,7 @@ class MiningCorpus:
     rows: Rows | None = None  # int64 [n] ascending: the part that is searched; None: all
     bm25: WordIndex | None = None
     lexical: SparseVectors | None = None  # of all rows
+    near: NearSearch | None = None  # None: all vectors are searched
 
 
 @dataclass(frozen=True)
@@ -284,14 +295,7 @@ def _candidates(
     found, dense_scores = [], None
     for source in settings.candidates.sources:
         if source == "dense":
-            result = top_k(
-                block.vectors,
-                corpus.vectors,
-                deepest,
-                settings.search,
-                rows=corpus.rows,
-                on_block=lambda done, total: on_batch(done),
-            )
+            result = _near(part, corpus, settings, on_batch)
             rows, dense_scores = result.rows, result.scores
         elif source == "bm25":
             assert corpus.bm25 is not None
@@ -302,6 +306,16 @@ def _candidates(
         rows[np.arange(rows.shape[1]) >= part.depths[:, None]] = -1
         found.append(rows)
     return fused(found, settings.candidates, block.vectors, dense_scores, corpus.vectors)
+
+
+def _near(part: _Part, corpus: MiningCorpus, settings: MiningSettings, on_batch: Callable[[int], None]) -> Found:
+    def tell(done: int, total: int) -> None:
+        on_batch(done)
+
+    vectors = part.block.vectors
+    if corpus.near is not None:
+        return corpus.near.top_k(vectors, part.depths, tell)
+    return top_k(vectors, corpus.vectors, int(part.depths.max()), settings.search, rows=corpus.rows, on_block=tell)
 
 
 def _lexical(block: QueryBlock, corpus: MiningCorpus, depth: int) -> Rows:

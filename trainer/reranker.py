@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from trainer.backbone import (
     ModelFolderError,
     Precision,
+    check_weight_files,
     choose_device_and_dtype,
     load_tokenizer,
     model_fingerprint,
@@ -280,6 +281,7 @@ def _load_classifier(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> "tor
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # weights are checked below
+    check_weight_files(folder)
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             str(folder),

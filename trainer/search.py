@@ -61,18 +61,20 @@ def top_k(
     settings: SearchSettings | None = None,
     *,
     rows: Rows | None = None,
+    above: Floats | None = None,
     on_block: OnBlock | None = None,
 ) -> Found:
     """The `k` corpus rows of largest inner product with each query.
 
     `queries` are [Q, D], `corpus` is [N, D] or an iterable of such arrays, numbered through and read once; float32 or
     float16. `rows` (int64, ascending) restricts the search to those rows of a corpus that is no iterable; the result
-    names them by their numbers in the whole. Beside the result, memory holds a block of scores and three of corpus
+    names them by their numbers in the whole. `above` (float32 [Q]) leaves out what does not score above a query's own
+    limit; where many rows do not, that is faster. Beside the result, memory holds a block of scores and three of corpus
     rows for each device (settings.memory_mb). Memory-mapped arrays are read as they are, and their pages count as
     memory of the process; VectorFiles reads them without. `on_block(rows searched, rows in all)` is called after each
     block, with -1 for all where the corpus is an iterable.
 
-    A corpus of more rows than settings.approximate_above_rows (never an iterable) is searched by
+    A corpus of more rows than settings.approximate_above_rows (never an iterable, nor with `above`) is searched by
     trainer.approximate_search: scores stay exact, rows may be missing, Found.recall tells how many.
 
     Raises ValueError for k < 1, for rows of another dimension, not ascending or not in the corpus, for a query or
@@ -83,11 +85,13 @@ def top_k(
     if isinstance(corpus, np.ndarray) and (rows is not None or settings.approximate_above_rows is not None):
         corpus = VectorFiles.of(corpus)
     limit = settings.approximate_above_rows
-    if limit is not None and isinstance(corpus, VectorFiles) and (len(corpus) if rows is None else len(rows)) > limit:
+    large = limit is not None and isinstance(corpus, VectorFiles) and _rows_in_all(corpus, rows) > limit
+    if large and above is None:
         from trainer.approximate_search import approximate_top_k
 
+        assert isinstance(corpus, VectorFiles)
         return approximate_top_k(queries, corpus, k, settings, rows=rows, on_block=on_block)
-    found = _search(queries, corpus, k, settings, rows, on_block)
+    found = _search(queries, corpus, k, settings, rows, above, on_block)
     if rows is not None:
         there = found.rows >= 0
         found.rows[there] = np.asarray(rows, np.int64)[found.rows[there]]
@@ -135,10 +139,13 @@ def _search(
     k: int,
     settings: SearchSettings,
     rows: Rows | None,
+    above: Floats | None,
     on_block: OnBlock | None,
 ) -> Found:
     """The k best by their positions: in `rows`, where given."""
     scores, positions = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+    if above is not None:
+        scores[:] = above[:, None]  # a heap takes what is better than its worst entry
     dimension = dimension_of(queries)
     devices = search_devices(settings.devices)
     query_block, corpus_block = block_sizes(settings, dimension, devices)
@@ -169,6 +176,8 @@ def _search(
                     for done in [runs.submit(run, screen) for screen in screens]:
                         done.result()
         in_threads(threads, len(scores), lambda part: sort_heaps(scores[part], positions[part]))
+    if above is not None:
+        scores[positions < 0] = -np.inf
     return Found(scores, positions)
 
 

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_STOPPED_BY_SIGTERM: Final = 128 + signal.SIGTERM
+_STOP_SECONDS: Final = float(os.environ.get("PAIRMILL_STOP_SECONDS", "8"))
 BAD_BATCH: Final = "bad_batch.json"
 
 
 class TrainingStopped(SystemExit):
-    """SIGTERM came: a checkpoint is written, and the same call again goes on from it. Exit status 143."""
+    """SIGTERM or Ctrl-C came: a checkpoint is written, and the same call again goes on from it. Exit status 143 or 130."""
 
 
 class RunSettings(OptimizerSettings):
@@ -209,7 +209,7 @@ class TrainingRun:
         metrics_file = _metrics(self.output, self.first_step) if self.ranks.leads else nullcontext()
         with (
             _deterministic(self.device),
-            _sigterm() as stopped,
+            _stopped_by_signal() as stopped,
             metrics_file as metrics,
             Prefetch(self.objective.prepare, self.first_step, steps) as batches,
         ):
@@ -234,8 +234,9 @@ class TrainingRun:
                     log.info("ended after step %d of %d", done, steps)
                     break
                 if stop and done < steps:
-                    log.warning("SIGTERM: stopped after step %d of %d; the same call again goes on", done, steps)
-                    raise TrainingStopped(_STOPPED_BY_SIGTERM)
+                    name = signal.Signals(stopped.number).name
+                    log.warning("%s: stopped after step %d of %d; the same call again goes on", name, done, steps)
+                    raise TrainingStopped(128 + stopped.number)
         if self.average is not None:
             self.average.put_in()
         return TrainResult(
@@ -371,22 +372,40 @@ def _deterministic(device: "torch.device") -> Iterator[None]:
         deterministic.fill_uninitialized_memory = fill
 
 
+class _Stopped(threading.Event):
+    """Set by the signal `number`."""
+
+    number = int(signal.SIGTERM)
+
+
 @contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that the step under way can be finished and kept."""
-    stopped = threading.Event()
+def _stopped_by_signal() -> Iterator[_Stopped]:
+    """An event that SIGTERM and Ctrl-C set, so that the step under way can be finished and kept.
+
+    A second signal ends the process at once, and so does the end of PAIRMILL_STOP_SECONDS (8), where a step or its checkpoint
+    takes longer: the checkpoint before is whole.
+    """
+    stopped = _Stopped()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # Python delivers signals to the main thread only
         return
+    timer = threading.Timer(_STOP_SECONDS, lambda: os._exit(128 + stopped.number))
+    timer.daemon = True
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if stopped.is_set():
+            os._exit(128 + number)
+        stopped.number = number
+        timer.start()
         stopped.set()
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGTERM, before)
+        timer.cancel()
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from filters.leakage import QueryIndex, find_leaks, find_ngrams, text_keys
 from pipelines import storage
 from pipelines.evaluation_sets import set_files
 from pipelines.job import PAIRS, Job, Outcome, Plan, pairs_before
+from pipelines.jobs.extract import content_store
 from pipelines.leak_index import LeakIndex, build_index, index_fingerprint, index_record, index_version, set_settings
 from pipelines.manifest import fingerprint, input_names, settings_dump
 from pipelines.progress import TaskProgress
@@ -73,7 +74,10 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     before = pairs_before(recipe, run, "decontaminate")
     sets = {"evaluation_sets": set_settings(recipe.decontaminate), "index_version": index_version()}
     settings = settings_dump(recipe.decontaminate) | sets
-    files = [file for each in recipe.decontaminate.evaluation_sets for file in set_files(each)]
+    contents = content_store(recipe, run, "decontaminate")
+    files = [file for each in recipe.decontaminate.evaluation_sets for file in set_files(each, contents)]
+    if contents is not None:
+        contents.save()
     return Plan(settings, [*input_names(before.files_of(PAIRS), before.job), *files])
 
 

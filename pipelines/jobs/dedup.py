@@ -15,6 +15,7 @@ positives, the corpus of mine and pack) and rejects. Which rows are kept depends
 number of workers: shards are numbered by their contents' hashes.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,14 +30,16 @@ from pipelines import clusters, pair_signatures, storage
 from pipelines import progress as progress_files
 from pipelines.clusters import Shard
 from pipelines.job import HELD_OUT, PAIRS, Job, Outcome, Plan, forget_parts, is_committed, pair_plan, pairs_before
+from pipelines.manifest import fingerprint
 from pipelines.pair_signatures import NOTHING, OWNS_PASSAGE, VERDICT, VERDICTS, ShardTexts
 from pipelines.progress import TaskProgress
 from pipelines.recipe import DedupSettings, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.runner import Load, is_embedded, run_pipeline, spill_folder
-from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches, read_part
+from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches, read_part, recommit_part
 from pipelines.sketches import Sketching, forget_sketches, is_sketched, read_rows, read_texts, sketch_shard
 from sources import schema
+from sources.schema import SCHEMA_VERSION
 
 VERSION = 2
 REASONS: Final = pair_signatures.REASONS
@@ -44,6 +47,7 @@ PASSAGES: Final = "passages"
 ROWS_PER_PARTITION: Final = 500_000  # about 100 MB of signatures
 
 _LAST_ROW: Final = (1 << 40) - 1
+_WRITTEN_FROM: Final = "written_from"  # of a part's details
 _SCHEMAS = {PAIRS: schema.PAIR, HELD_OUT: schema.PAIR, PASSAGES: schema.PASSAGE, REJECTS: schema.REJECT}
 
 
@@ -60,7 +64,6 @@ def execute(job: Job) -> Outcome:
     names = [_stem(file.path) for file in files]
     progress_files.announce(job.folder, names)
     open_names = [name for name in names if not is_committed(job.folder, name, job.fingerprint)]
-    forget_parts(job.folder, open_names)
     if open_names:
         folder = job.run.job(before.job)
         # Numbered by content: equal rows in two shards are told apart by their positions.
@@ -139,6 +142,16 @@ class _Steps:
         build = partial(_build, self)
         run_pipeline(self.job.runner, Load(len(self.shards), self.bytes), self.job.name, build)
 
+    def division(self) -> str:
+        """The fingerprint of what divides the pairs."""
+        settings = self.settings
+        return fingerprint(
+            version=VERSION,
+            schema=SCHEMA_VERSION,
+            seed=self.job.recipe.seed,
+            held_out=(settings.held_out_share, settings.held_out_sources),
+        )
+
     def divide(self) -> pair_signatures.Divide:
         return partial(
             pair_signatures.held_out_documents,
@@ -206,7 +219,9 @@ def _build(steps: _Steps, pipeline: Any) -> None:
         (*verdicts, owners, every_shard)
         | exchange("shard", shard_partition)
         | "tasks" >> beam.Map(_task, shards, steps.job.fingerprint)
-        | WriteShards("dedup", folder, partial(write_deduplicated, folder, steps.divide()), spread=False)
+        | WriteShards(
+            "dedup", folder, partial(write_deduplicated, folder, steps.division(), steps.divide()), spread=False
+        )
     )
 
 
@@ -259,15 +274,24 @@ def _task(partition: tuple[int, pa.Table], shards: Sequence[Shard], fingerprint:
     from pipelines.transforms import Task
 
     number, verdicts = partition
-    return Task(shards[number].name, fingerprint, (shards[number].url, verdicts))
+    return Task(shards[number].name, fingerprint, (shards[number], verdicts))
 
 
-def write_deduplicated(folder: str, divide: pair_signatures.Divide, task: Any, progress: TaskProgress) -> Part:
-    """One shard and the verdicts on its rows -> its pairs, held-out pairs, passages and rejects."""
-    url, verdicts = task.payload
+def write_deduplicated(
+    folder: str, division: str, divide: pair_signatures.Divide, task: Any, progress: TaskProgress
+) -> Part:
+    """One shard and the verdicts on its rows -> its pairs, held-out pairs, passages and rejects.
+
+    A shard that was written before, with the same verdicts and clusters, keeps its files.
+    """
+    shard, verdicts = task.payload
+    written_from = _written_from(folder, shard, division, verdicts)
     done = read_part(folder, task.name)
     if done is not None and done.fingerprint == task.fingerprint:
         return done
+    if done is not None and done.details.get(_WRITTEN_FROM) == written_from:
+        return recommit_part(folder, done, task.fingerprint)
+    forget_parts(folder, [task.name])
     positions = verdicts["position"].to_numpy() & _LAST_ROW
     codes = verdicts["verdict"].to_numpy()
     owners = np.sort(positions[codes == OWNS_PASSAGE])
@@ -280,7 +304,7 @@ def write_deduplicated(folder: str, divide: pair_signatures.Divide, task: Any, p
     all_rows = read_rows(folder, task.name)
     tally, row = Tally(), 0
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS, PASSAGES]) as shards:
-        for read in read_batches(url):
+        for read in read_batches(shard.url):
             batch = _with_clusters(read, all_rows.slice(row, read.num_rows), texts)
             low, high = np.searchsorted(dropped_rows, [row, row + batch.num_rows])
             reason = _scatter(dropped_rows[low:high] - row, reasons.slice(low, high - low), batch.num_rows)
@@ -297,7 +321,20 @@ def write_deduplicated(folder: str, divide: pair_signatures.Divide, task: Any, p
             shards.write(PASSAGES, _passages(owning))
             row += batch.num_rows
             progress.beat(row)
-    return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS, HELD_OUT])
+    details = {_WRITTEN_FROM: written_from}
+    return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS, HELD_OUT], details=details)
+
+
+def _written_from(folder: str, shard: Shard, division: str, verdicts: pa.Table) -> str:
+    """All that decides what is written of a shard: its rows, the verdicts on them and the clusters of its texts."""
+    told = hashlib.sha256(f"{division}\0{shard.sha256}".encode())
+    rows, codes = verdicts["position"].to_numpy() & _LAST_ROW, verdicts["verdict"].to_numpy()
+    order = np.lexsort((codes, rows))
+    for column in (rows[order], codes[order]):
+        told.update(column.tobytes())
+    with storage.open_for_reading(clusters.clusters_file(folder, shard.name)) as stream:
+        told.update(stream.read())
+    return told.hexdigest()
 
 
 def _with_clusters(batch: pa.RecordBatch, rows: pa.RecordBatch, texts: ShardTexts) -> pa.RecordBatch:

@@ -27,8 +27,10 @@ from pipelines.jobs.train import local_path
 from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce, signs_of_life
 from pipelines.recipe import EvaluateSettings, Recipe
+from pipelines.refresh.versions import fingerprint_of
 from pipelines.run_folder import RunFolder
 from pipelines.training_stages import TrainStages
+from sources.packaged import resolve_package_path
 from trainer.backbone import model_fingerprint
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ METRICS = "metrics.json"
 MOVED: Final = "moved.json"
 RUNS: Final = "runs"
 TRAINED, UNTRAINED = "trained", "untrained"
+OTHER: Final = "other"  # in the manifest's inputs, a further model's name
 
 
 def check_inputs(recipe: Recipe) -> None:
@@ -47,6 +50,11 @@ def check_inputs(recipe: Recipe) -> None:
         if not Path(folder.path).exists():
             raise UserError(
                 f"evaluate.data names {folder.path}, and there is no such folder. Correct the path, or leave it out."
+            )
+    for name, path in recipe.evaluate.others.items() if recipe.evaluate else ():
+        if not Path(resolve_package_path(path)).is_dir():
+            raise UserError(
+                f"evaluate.others names {path} as {name}, and there is no such folder. Correct the path, or leave it out."
             )
     if recipe.evaluate and recipe.evaluate.metrics is not None:
         from trainer.evaluate.metrics import depth_of
@@ -69,7 +77,14 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
         ]
     if recipe.evaluate.untrained:
         inputs.append({"model": model_fingerprint((recipe.train or recipe.pack).model)})
-    return Plan(settings_dump(recipe.evaluate), inputs)
+    for name, path in recipe.evaluate.others.items():
+        inputs.append({OTHER: name, "model": fingerprint_of(path)})
+    return Plan(planned_settings(recipe.evaluate), inputs)
+
+
+def planned_settings(settings: EvaluateSettings) -> dict[str, Any]:
+    """The settings as the manifest has them: further models are among its inputs, by name and content, wherever they lie."""
+    return {name: value for name, value in settings_dump(settings).items() if name != "others"}
 
 
 def _files(path: Path) -> list[Path]:
@@ -98,7 +113,9 @@ def execute(job: Job) -> Outcome:
         results = [
             each
             for name, path in models.items()
-            for each in _of_model(job, name, _encoding(job, settings, path), sets, vectors, vectors_folder(sets, work))
+            for each in _of_model(
+                job, name, _encoding(job, settings, name, path), sets, vectors, vectors_folder(sets, work)
+            )
         ]
         with signs_of_life(TaskProgress(job.folder, "figures")):
             results += _of_bm25(job, settings, sets)
@@ -125,7 +142,7 @@ def _models(job: Job, settings: EvaluateSettings) -> dict[str, str]:
         models[TRAINED] = local_path(storage.join(job.run.job("train"), "model"))
     if settings.untrained:
         models[UNTRAINED] = job.recipe.train.model if job.recipe.train else job.recipe.pack.model
-    return models
+    return models | settings.others
 
 
 def _bm25_name(settings: EvaluateSettings) -> list[str]:
@@ -187,7 +204,7 @@ def _keep_moved(job: Job, settings: EvaluateSettings, results: Sequence[Result])
         stream.write(shown.model_dump_json(indent=1).encode())
 
 
-def _encoding(job: Job, settings: EvaluateSettings, path: str) -> "EncoderSettings":
+def _encoding(job: Job, settings: EvaluateSettings, name: str, path: str) -> "EncoderSettings":
     from trainer.encoder import EncoderSettings
 
     assert job.recipe.pack is not None
@@ -198,8 +215,8 @@ def _encoding(job: Job, settings: EvaluateSettings, path: str) -> "EncoderSettin
         model=path,
         max_query_length=packing.max_query_length,
         max_passage_length=packing.max_passage_length,
-        query_prompt=packing.query_instruction,
-        passage_prompt=packing.passage_instruction,
+        query_prompt=None if name in settings.others else packing.query_instruction,  # theirs: the recipe's may be new
+        passage_prompt=None if name in settings.others else packing.passage_instruction,
         mcls_every=_mcls_every(job.recipe),
     )
 

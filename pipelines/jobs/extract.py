@@ -6,7 +6,7 @@ quarantine (records that could not be read: file, position, reason).
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -16,12 +16,16 @@ import xxhash
 
 from pipelines import storage
 from pipelines.errors import JobFailed
-from pipelines.job import DOCUMENTS, PAIRS, Job, Outcome, Plan, is_committed
+from pipelines.forget.extracted_parts import STATE, filter_parts
+from pipelines.forget.tombstones import Forgotten, read_forgotten
+from pipelines.job import DOCUMENTS, PAIRS, Job, Outcome, Plan, forget_parts, is_committed
+from pipelines.licences import LicenceSettings, without_forbidden
 from pipelines.manifest import fingerprint
 from pipelines.progress import TaskProgress
 from pipelines.recipe import Recipe, SourceEntry
+from pipelines.refresh.content_states import ContentStore
 from pipelines.run_folder import RunFolder
-from pipelines.shards import QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
+from pipelines.shards import FORGOTTEN, QUARANTINE, REJECTS, Part, ShardSet, Tally, commit_part, read_batches
 from sources import schema
 from sources.catalogue import load_source
 from sources.files.archives import member_sizes, split_member
@@ -43,17 +47,33 @@ _SCHEMAS = {
 
 
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
-    settings = {
+    settings: dict[str, Any] = {
         "split_bytes": recipe.extract.split_bytes,
         "max_quarantined_share": recipe.extract.max_quarantined_share,
     }
+    if forgotten := read_forgotten(run):
+        settings[FORGOTTEN] = forgotten.digest()
+    settings |= _licence_key(recipe)
     entries = [entry.model_dump(mode="json", exclude={"paths"}) for entry in recipe.sources]
+    contents = content_store(recipe, run)
     inputs = [
         {"source": number, "path": identity} | state
         for number, entry in enumerate(recipe.sources)
-        for identity, _, state in inputs_with_states(entry)
+        for identity, _, state in inputs_with_states(entry, contents)
     ]
+    if contents is not None:
+        contents.save()
     return Plan(settings | {"sources": entries}, inputs)
+
+
+def _licence_key(recipe: Recipe) -> dict[str, Any]:
+    """Part of what is compared with the last time; nothing where every licence may be used."""
+    return {"licences": recipe.licences.model_dump(mode="json")} if recipe.licences.only else {}
+
+
+def content_store(recipe: Recipe, run: RunFolder, name: str = "extract") -> ContentStore | None:
+    """What tells whether local files that a job reads changed by their content; None where their times are to tell."""
+    return ContentStore(run, name) if recipe.extract.compare_files == "content" else None
 
 
 def input_files(entry: SourceEntry) -> list[tuple[str, InputFile]]:
@@ -109,13 +129,17 @@ def _told_apart(identity_of: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
-def inputs_with_states(entry: SourceEntry) -> list[tuple[str, InputFile, dict[str, Any]]]:
-    """(identity, file, state) of each input. The state tells whether the file or one of its companions changed."""
+def inputs_with_states(
+    entry: SourceEntry, contents: ContentStore | None = None
+) -> list[tuple[str, InputFile, dict[str, Any]]]:
+    """(identity, file, state) of each input. The state tells whether the file or one of its companions changed: local files
+    by their content where `contents` is given."""
     identities = _identities(entry)
-    states = _States()
+    gathered = _gathered(entry, identities)
+    states = _States(contents, [path for _, file in gathered for path in (file.path, *file.companions)])
     beside: dict[tuple[str, ...], dict[str, Any]] = {}  # many inputs may share their companions, and these be many
     found = []
-    for identity, file in _gathered(entry, identities):
+    for identity, file in gathered:
         state = states.of(file.path)
         if companions := file.companions:
             if companions not in beside:
@@ -127,10 +151,12 @@ def inputs_with_states(entry: SourceEntry) -> list[tuple[str, InputFile, dict[st
 
 
 class _States:
-    """What tells whether a file changed: its size and its time or e-tag; of a member of an archive the archive's. Of a data
-    set on the hub only its path does."""
+    """What tells whether a file changed: its size and its content's hash, time or e-tag; of a member of an archive the
+    archive's. Of a data set on the hub only its path does."""
 
-    def __init__(self) -> None:
+    def __init__(self, contents: ContentStore | None, paths: Iterable[str]) -> None:
+        stored = ((split_member(path) or (path, None))[0] for path in paths if not is_hub_path(path))
+        self._read = {} if contents is None else contents.read(list(dict.fromkeys(stored)))
         self._archives: dict[str, tuple[str, Mapping[str, int]]] = {}  # state, sizes of the members
 
     def of(self, path: str) -> dict[str, Any]:
@@ -138,14 +164,17 @@ class _States:
             return {"bytes": None, "stamp": path}
         member = split_member(path)
         if member is None:
-            size, stamp = _size_and_stamp(path)
+            size, stamp = self._size_and_stamp(path)
             return {"bytes": size, "stamp": stamp}
         archive, name = member
         if archive not in self._archives:
-            size, stamp = _size_and_stamp(archive)
+            size, stamp = self._size_and_stamp(archive)
             self._archives[archive] = f"{size} {stamp}", member_sizes(archive)
         stamp, sizes = self._archives[archive]
         return {"bytes": sizes[name], "stamp": stamp}
+
+    def _size_and_stamp(self, path: str) -> tuple[int | None, str]:
+        return self._read.get(path) or _size_and_stamp(path)
 
 
 def _size_and_stamp(path: str) -> tuple[int | None, str]:
@@ -159,10 +188,11 @@ def execute(job: Job) -> Outcome:
     from pipelines.transforms import Task
 
     tasks, size = [], 0
+    contents = content_store(job.recipe, job.run)
     for number, entry in enumerate(job.recipe.sources):
         settings = entry.adapter_settings()
         source = load_source(entry.source)
-        for identity, file, state in inputs_with_states(entry):
+        for identity, file, state in inputs_with_states(entry, contents):
             for index, split in enumerate(source.input_splits(file, settings, job.recipe.extract.split_bytes)):
                 name = f"{number:03d}-{_file_name(entry.label)}-{_file_name(identity)}-{xxhash.xxh3_64_hexdigest(identity.encode())[:8]}-{index:05d}"
                 key = fingerprint(
@@ -172,31 +202,49 @@ def execute(job: Job) -> Outcome:
                     settings=settings.model_dump(mode="json"),
                     file=identity,
                     part=[split.start, split.end],
+                    **_licence_key(job.recipe),
                     **state,
                 )
                 tasks.append(Task(name, key, (entry.source, settings, replace(split, name=identity))))
                 if not is_committed(job.folder, name, key):
                     size += split.end - split.start if split.end else state["bytes"] or 0
-    parts = job.run_tasks(tasks, partial(write_split, job.folder), bytes_to_read=size)
+    forgotten = read_forgotten(job.run)
+    _leave_out_forgotten(job, tasks, forgotten)
+    parts = job.run_tasks(tasks, partial(write_split, job.folder, forgotten, job.recipe.licences), bytes_to_read=size)
     _check_quarantine(job, parts)
     records = sum(part.details["records"] for part in parts)
     quarantined = sum(part.details["quarantined"] for part in parts)
     return Outcome(parts, {"records": records, "quarantined": quarantined})
 
 
+def _leave_out_forgotten(job: Job, tasks: Sequence[Any], forgotten: Forgotten) -> None:
+    """What is committed already loses what was forgotten since, without its source being read again."""
+    committed = [task.name for task in tasks if is_committed(job.folder, task.name, task.fingerprint)]
+    progress = TaskProgress(job.folder, FORGOTTEN)
+    filtered = filter_parts(job.folder, committed, forgotten, lambda task: progress.beat(0))
+    forget_parts(job.folder, filtered.outdated)
+
+
 def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "_", text)[-60:].strip("._") or "input"
 
 
-def write_split(folder: str, task: Any, progress: TaskProgress) -> Part:
-    """Read one part of a file to its end and commit what came of it."""
+def write_split(
+    folder: str, forgotten: Forgotten, licences: LicenceSettings, task: Any, progress: TaskProgress
+) -> Part:
+    """Read one part of a file to its end and commit what came of it, but for forgotten documents and for licences that may
+    not be used."""
     name, settings, split = task.payload
     source = load_source(name)
     tally, records, quarantined = Tally(), 0, 0
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards:
-        for extracted in source.read(split, settings):
-            for pairs in (extracted.pairs, extracted.rejects):
+        for read in source.read(split, settings):
+            known, gone = forgotten.divided(read)
+            extracted = without_forbidden(known, licences)
+            for pairs in (extracted.pairs, extracted.rejects, *gone):
                 tally.add(pairs, "in")
+            for pairs in gone:
+                tally.add(pairs, f"drop:{FORGOTTEN}")
             tally.add(extracted.pairs, "out")
             tally.add_rejects(extracted.rejects)
             shards.write(PAIRS, extracted.pairs)
@@ -207,6 +255,8 @@ def write_split(folder: str, task: Any, progress: TaskProgress) -> Part:
             quarantined += extracted.quarantine.num_rows + extracted.lost
             progress.beat(tally.total("in"), _share(split, extracted.position))
     details = {"records": records, "quarantined": quarantined, "label": _label(settings, name), "file": split.path}
+    if forgotten:
+        details[STATE] = forgotten.state
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [PAIRS], details=details)
 
 

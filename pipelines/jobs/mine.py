@@ -10,8 +10,10 @@ passage shards, in shard order. The reference of the rules on scores is the lowe
 query must not get: pipelines.passage_members. Negatives that came with the source are not touched; pack puts them first.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import embeddings, storage
+from pipelines import embeddings, kept_neighbours, mined_before, storage
 from pipelines.embeddings import Embeddings
 from pipelines.errors import UserError
 from pipelines.job import PAIRS, Job, Outcome, Plan, finished, is_committed, pair_plan, pairs_before
@@ -29,8 +31,9 @@ from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.score import readable_rows
 from pipelines.judges import judge_facts, make_judge
 from pipelines.manifest import fingerprint, input_names
+from pipelines.mined_before import MinedBefore
 from pipelines.mining.texts import StoredRows
-from pipelines.passage_members import MemberFiles, group_of, key_pairs, load_members
+from pipelines.passage_members import MemberFiles, Members, group_of, key_pairs, load_members
 from pipelines.progress import TaskProgress
 from pipelines.recipe import MineSettings, Recipe
 from pipelines.run_folder import RunFolder
@@ -41,6 +44,7 @@ from trainer.ragged import Ragged
 
 if TYPE_CHECKING:
     from trainer.bm25 import Bm25Index
+    from trainer.kept_neighbours import KeptSearch
     from trainer.mining import MinedBlock, PassageTexts
     from trainer.vector_files import VectorFiles
 
@@ -95,14 +99,14 @@ def execute(job: Job) -> Outcome:
             f"encode-{_stem(file.path)}",
             fingerprint(
                 version=VERSION,
-                inputs=job.plan.inputs,  # the pairs say which passages are wanted
+                input=file.sha256,
+                wanted=hashlib.sha256(wanted).hexdigest(),
                 encoder=settings.encoder.model_dump(mode="json"),
                 model=job.plan.settings["model_fingerprint"],
-                reads=settings.reads,
             ),
             storage.join(job.run.job("dedup"), file.path),
         )
-        for file in passages
+        for file, wanted in zip(passages, _wanted_of_each(passages, load_members(members)), strict=True)
     ]
     size = sum(file.bytes for file in passages)
     vectors = embeddings.prepare(job)
@@ -116,10 +120,20 @@ def execute(job: Job) -> Outcome:
     texts = write_texts(job.folder, passages, passage_urls) if open_tasks and settings.needs_texts else ()
     words = write_words(job.folder, texts) if open_tasks and "bm25" in settings.candidates.sources else None
     matrices = tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding)
-    corpus = CorpusFiles(members, vectors, matrices, texts, words)
+    near = _kept_neighbours(job, members, matrices) if open_tasks else None
+    of_settings = fingerprint(version=VERSION, settings=job.plan.settings)
+    before_now = mined_before.prepare(job.folder, of_settings) if open_tasks and _keeps_mined(job) else None
+    corpus = CorpusFiles(members, vectors, matrices, texts, words, near, before_now)
     write = partial(write_mined, job.folder, settings, job.recipe.seed, corpus)
     size = sum(file.bytes for file in before.files_of(PAIRS))
     mined = job.run_tasks(mining, write, bytes_to_read=size, encoder=True)
+    if near is not None:
+        kept_neighbours.finish(near)
+    if open_tasks and _keeps_mined(job):
+        shards = [file for part in mined for file in part.files if file.role == MINED]
+        mined_before.finish(job.folder, of_settings, load_members(members), shards)
+    elif open_tasks:
+        mined_before.forget(job.folder)
     for scratch in (_TEXTS, _WORDS):
         storage.remove(storage.join(job.folder, scratch))
     details: dict[str, Any] = {"passages": sum(file.rows for file in passages)}
@@ -135,6 +149,29 @@ def execute(job: Job) -> Outcome:
 
 def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
+def _keeps_mined(job: Job) -> bool:
+    assert job.recipe.mine is not None
+    return job.recipe.mine.refresh == "affected" and storage.is_local(job.folder)
+
+
+def _wanted_of_each(passages: list[ShardFile], members: Members) -> list[bytes]:
+    """Which passages of each shard are encoded, a byte each."""
+    ends = np.cumsum([file.rows for file in passages])
+    return [part.tobytes() for part in np.split(members.encoded, ends[:-1])]
+
+
+def _kept_neighbours(job: Job, files: MemberFiles, matrices: tuple[str, ...]) -> kept_neighbours.KeptFiles | None:
+    """Where neighbours are kept; None where all queries are searched in full."""
+    settings = job.recipe.mine
+    assert settings is not None
+    members, vectors = load_members(files), load_vectors(matrices)
+    if not storage.is_local(job.folder) or not settings.keeps_neighbours or len(vectors) == 0:
+        kept_neighbours.forget(job.folder)
+        return None
+    groups = {group: None if len(rows) == len(vectors) else rows for group, rows in members.of_kind.items()}
+    return kept_neighbours.prepare(job.folder, job.fingerprint, vectors, groups)
 
 
 def write_embeddings(
@@ -208,6 +245,8 @@ class CorpusFiles:
     embeddings: tuple[str, ...]
     texts: tuple[str, ...] = ()  # write_texts; empty where they are not needed
     words: str | None = None  # write_words
+    near: kept_neighbours.KeptFiles | None = None
+    before: str | None = None  # mined_before.prepare
 
 
 @cache
@@ -247,6 +286,19 @@ def load_texts(urls: tuple[str, ...]) -> "PassageTexts":
 
 
 @cache
+def load_search(files: CorpusFiles, group: str, settings_json: str) -> "KeptSearch | None":
+    """The search of a group's queries that goes on from neighbours of an earlier run; None where none are kept."""
+    from trainer.search_settings import SearchSettings
+
+    if files.near is None:
+        return None
+    vectors, searched = load_vectors(files.embeddings), load_members(files.members).of_kind[group]
+    rows = searched if len(searched) < len(vectors) else None
+    settings = SearchSettings.model_validate_json(settings_json)
+    return kept_neighbours.open_search(files.near, group, vectors, rows, settings)
+
+
+@cache
 def load_words(folder: str) -> "Bm25Index":
     from trainer.bm25 import Bm25Index
 
@@ -264,9 +316,13 @@ def write_mined(
     counts = dict.fromkeys(COUNTS, 0)
     left_out: Counter[str] = Counter()
     judged: Counter[str] = Counter()
-    with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards:
+    searched_in_full, groups = 0, sorted(load_members(files.members).of_kind)
+    searching = settings.search.model_dump_json()
+    keeping = kept_neighbours.ListWriter(files.near, task.name) if files.near is not None else nullcontext()
+    with ShardSet(folder, task.name, {MINED: MINED_SCHEMA}, always=[MINED]) as shards, keeping as keep:
+        earlier = _mined_before(files, task.name)
         for batch in read_batches(task.payload):
-            mined, found = mine_batch(batch, files, settings, seed, progress.beat)
+            mined, found = mine_affected(batch, earlier, files, settings, seed, progress.beat)
             shards.write(MINED, mined)
             tally.add(batch, "in")
             tally.add(batch, "out")
@@ -277,12 +333,45 @@ def write_mined(
             counts["negatives"] += int(lengths.sum())
             counts["without_negatives"] += int((lengths == 0).sum()) - not_read
             counts["relabelled"] += len(mined["relabelled_rows"].flatten())
+            if keep is not None:
+                searches = (load_search(files, group, searching) for group in groups)
+                searched_in_full += keep.write(search for search in searches if search is not None)
             for each in found:
                 left_out.update(each.negatives.dropped)
                 judged.update(each.judged)
                 counts["drawn_at_random"] += int((each.negatives.ranks < 0).sum())
-    details = counts | {"candidates_left_out": dict(sorted(left_out.items())), "judged": dict(sorted(judged.items()))}
+    details: dict[str, Any] = {
+        **counts,
+        "candidates_left_out": dict(sorted(left_out.items())),
+        "judged": dict(sorted(judged.items())),
+    }
+    if keep is not None:
+        details["searched_in_full"] = searched_in_full
     return commit_part(folder, task.name, task.fingerprint, shards.files, tally, [MINED], details=details)
+
+
+def _mined_before(files: CorpusFiles, name: str) -> MinedBefore | None:
+    if files.before is None:
+        return None
+    return MinedBefore.of_shard(files.before, name, load_members(files.members))
+
+
+def mine_affected(
+    batch: pa.RecordBatch,
+    earlier: MinedBefore | None,
+    files: CorpusFiles,
+    settings: MineSettings,
+    seed: int,
+    on_batch: Callable[[int], None],
+) -> "tuple[pa.RecordBatch, list[MinedBlock]]":
+    """As mine_batch; pairs that keep what an earlier run mined are not mined."""
+    if earlier is None:
+        return mine_batch(batch, files, settings, seed, on_batch)
+    places = earlier.find(batch, load_members(files.members), settings.within)
+    mined, found = mine_batch(batch.filter(pa.array(places < 0)), files, settings, seed, on_batch)
+    at = np.where(places < 0, earlier.rows.num_rows + np.cumsum(places < 0) - 1, places)
+    rows = pa.Table.from_batches([earlier.rows, mined]).take(pa.array(at)).combine_chunks().to_batches()
+    return (rows[0] if rows else mined), found
 
 
 def mine_batch(
@@ -311,7 +400,9 @@ def mine_batch(
             members.positives(pairs),
             members.forbidden(pairs),
         )
-        corpus = MiningCorpus(vectors, texts, searched if len(searched) < len(vectors) else None, words)
+        near = load_search(files, group_of(kind, settings.within), settings.search.model_dump_json())
+        rows = searched if len(searched) < len(vectors) else None
+        corpus = MiningCorpus(vectors, texts, rows, words, near=near)
         mined = mine_block(block, corpus, mining, judge, on_batch)
         found.append(mined)
         places.append(_Place(chosen, block.positives, own[chosen]))

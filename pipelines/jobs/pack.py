@@ -9,9 +9,11 @@ evaluation/held_out/              the held-out pairs as a BEIR-layout folder: co
 texts/*.parquet                   where the recipe asks for it: plain text for pre-training (pipelines.text_shards)
 export/flagembedding/*.jsonl      pairs with negatives, as FlagEmbedding's trainer reads them
 export/flagembedding_in_batch/    pairs without negatives (FlagEmbedding divides by their number: for train_group_size 1)
+README.md, croissant.json         the data set's card (pipelines.data_card)
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final
 
@@ -22,17 +24,39 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipelines import storage
+from pipelines.data_card.facts import counts_fingerprints
+from pipelines.data_card.write import write_card
 from pipelines.errors import JobFailed, UserError
 from pipelines.exports import FlagEmbeddingExport
-from pipelines.job import DOCUMENTS, EVALUATION, HELD_OUT, PAIRS, Job, Outcome, Plan, finished, pair_plan, pairs_before
+from pipelines.job import (
+    DOCUMENTS,
+    EVALUATION,
+    HELD_OUT,
+    PAIRS,
+    Job,
+    Outcome,
+    Plan,
+    finished,
+    pair_plan,
+    pairs_before,
+    take_part,
+)
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.jobs.mine import MINED
 from pipelines.manifest import fingerprint, input_names
+from pipelines.packed_before import (
+    QUERY_COLUMNS,
+    TOKENISING,
+    export_key,
+    pack_passages,
+    pack_queries,
+    rows_before,
+)
 from pipelines.passage_members import query_clusters
 from pipelines.progress import TaskProgress
 from pipelines.recipe import PackJobSettings, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.shards import REJECTS, Part, ShardSet, Tally, commit_part, read_batches
+from pipelines.shards import REJECTS, Part, ShardFile, ShardSet, Tally, commit_part, read_batches
 from pipelines.supplied_negatives import (
     PassageNumbers,
     first_negatives,
@@ -49,9 +73,28 @@ from trainer.backbone import load_tokenizer, model_fingerprint, tokenizer_finger
 from trainer.packing import PACKED_PAIR, PACKED_PASSAGE, PackedTexts, Packer, pack_pairs
 from trainer.ragged import Ragged
 
-VERSION = 3
+VERSION = 4  # the data card
 RELABELLED: Final = "relabelled_rows"  # of mine, where a judge was set
 SUPPLIED: Final = "supplied"  # sorts behind passages-*: row numbers follow the order of names
+_LINES_FROM: Final = "lines_from"  # of a part's details
+_DECIDE_TOKENS: Final = {
+    "max_query_length",
+    "max_passage_length",
+    "query_instruction",
+    "query_instructions",
+    "keep_plain_queries",
+    "passage_instruction",
+}
+# Of MINED: what an exported line shows.
+_EXPORTED: Final = (
+    "positive_score",
+    "negative_rows",
+    "negative_scores",
+    "positive_judge_score",
+    "negative_judge_scores",
+    "relabelled_rows",
+    "relabelled_judge_scores",
+)
 REASONS = {
     "kind_not_trained": "pack.kinds leaves this kind of pair out of training",
     "language_not_trained": "pack.languages leaves this language out of training",
@@ -72,6 +115,7 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     inputs = [*pairs.inputs, *input_names(finished(run, "dedup").files_of(PASSAGES), "dedup")]
     if recipe.mine is not None:
         inputs += input_names(finished(run, "mine").files_of(MINED), "mine")
+    inputs += counts_fingerprints(run)
     if recipe.pack.texts is None:
         return Plan(pairs.settings, inputs)
     assert recipe.dedup is not None
@@ -96,35 +140,37 @@ def execute(job: Job) -> Outcome:
         )
         for file in passage_files
     ]
+    tokenising = fingerprint(
+        version=VERSION,
+        packing=settings.packing.model_dump(mode="json", include=_DECIDE_TOKENS),
+        max_tokens=settings.max_tokens,
+        tokenizer=job.plan.settings["tokenizer_files"],
+    )
     texts = tuple(storage.join(job.run.job("dedup"), file.path) for file in passage_files)
     pair_files = before.files_of(PAIRS)
     pair_urls = tuple(storage.join(job.run.job(before.job), file.path) for file in pair_files)
     size = sum(file.bytes for file in passage_files)
+    read_by_all = fingerprint(
+        version=VERSION, settings=job.plan.settings, passages=[file.sha256 for file in passage_files]
+    )
+    of_supplied = fingerprint(passages=read_by_all, pairs=[file.sha256 for file in pair_files])
     packed = job.run_tasks(
-        [*passage_tasks, Task(SUPPLIED, job.fingerprint, pair_urls)],
-        partial(write_texts, job.folder, settings, texts),
+        [*passage_tasks, Task(SUPPLIED, of_supplied, pair_urls)],
+        partial(write_texts, job.folder, settings, texts, tokenising),
         bytes_to_read=size,
+        keep_records=True,
     )
     if not any(file.rows for file in passage_files):
         raise UserError(
             "No training pair is left to pack. `pairmill status` shows which job dropped them and why; loosen its settings, or give it more data."
         )
-    mined = (
-        {_stem(f.path): storage.join(job.run.job("mine"), f.path) for f in job.manifest("mine").files_of(MINED)}
-        if job.recipe.mine
-        else {}
-    )
+    mined = {_stem(f.path): f for f in job.manifest("mine").files_of(MINED)} if job.recipe.mine else {}
     lengths = tuple(storage.join(job.folder, PASSAGES, f"{part.task}.parquet") for part in packed if part.files)
-    pair_tasks = [
-        Task(
-            _stem(file.path),
-            job.fingerprint,
-            (storage.join(job.run.job(before.job), file.path), mined.get(_stem(file.path))),
-        )
-        for file in pair_files
-    ]
-    write = partial(write_pairs, job.folder, settings, texts, lengths)
-    pairs = job.run_tasks(pair_tasks, write, bytes_to_read=sum(file.bytes for file in pair_files))
+    of_all = fingerprint(passages=read_by_all, supplied=[file.sha256 for file in packed[-1].files])
+    pair_tasks = [_pair_task(job, before.job, file, mined.get(_stem(file.path)), of_all) for file in pair_files]
+    write = partial(write_pairs, job.folder, settings, texts, lengths, tokenising)
+    size = sum(file.bytes for file in pair_files)
+    pairs = job.run_tasks(pair_tasks, write, bytes_to_read=size, keep_records=True)
     texts_written: list[Part] = []
     of_texts: dict[str, Any] = {}
     if settings.texts is not None:
@@ -148,11 +194,32 @@ def execute(job: Job) -> Outcome:
         "truncated_passages": sum(part.details["truncated"] for part in packed),
         "truncated_queries": sum(part.details["truncated"] for part in pairs),
     }
-    return Outcome([*packed, *pairs, *texts_written], details | of_texts)
+    parts, details = [*packed, *pairs, *texts_written], details | of_texts
+    card, details["card"] = write_card(job, parts, details, pair_urls)
+    return Outcome(parts, details, card)
 
 
 def _stem(path: str) -> str:
     return path.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
+def _pair_task(job: Job, before: str, pairs: ShardFile, mined: ShardFile | None, of_all: str) -> Any:
+    """The task of one pair shard; `of_all` is the fingerprint of what every such task reads."""
+    from pipelines.transforms import Task
+
+    key = fingerprint(of_all=of_all, pairs=pairs.sha256, mined=mined.sha256 if mined else None)
+    mined_url = storage.join(job.run.job("mine"), mined.path) if mined else None
+    payload = PairTask(storage.join(job.run.job(before), pairs.path), mined_url, pairs.sha256)
+    return Task(_stem(pairs.path), key, payload)
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """What the task of a pair shard reads."""
+
+    url: str
+    mined_url: str | None
+    sha256: str  # of the pairs
 
 
 @cache
@@ -162,26 +229,33 @@ def _packer(settings_json: str) -> Packer:
     return Packer(tokenizer, settings.packing, settings.max_tokens or max_length)
 
 
-def write_passages(folder: str, settings: PackJobSettings, task: Any, progress: TaskProgress) -> Part:
+def write_passages(folder: str, settings: PackJobSettings, tokenising: str, task: Any, progress: TaskProgress) -> Part:
     packer = _packer(settings.model_dump_json())
     truncated, tokens, rows = packer.truncated_passages, 0, 0
+    old = take_part(folder, task.name)
+    earlier = rows_before(folder, old, PASSAGES, tokenising, "passage_id", ("token_ids", "length"))
     with ShardSet(folder, task.name, _SCHEMAS, always=[PASSAGES]) as shards:
         for batch in read_batches(task.payload, ["passage_id", "text", "cluster_id"]):
-            packed = packer.pack_passages(batch)
+            packed = pack_passages(packer, batch, earlier)
             shards.write(PASSAGES, packed)
             tokens += pc.sum(packed["length"]).as_py() or 0
             rows += batch.num_rows
             progress.beat(rows)
-    details = {"tokens": tokens, "truncated": packer.truncated_passages - truncated}
+    details = {"tokens": tokens, "truncated": packer.truncated_passages - truncated, TOKENISING: tokenising}
     return commit_part(folder, task.name, task.fingerprint, shards.files, Tally(), [], details=details)
 
 
 def write_texts(
-    folder: str, settings: PackJobSettings, texts: tuple[str, ...], task: Any, progress: TaskProgress
+    folder: str,
+    settings: PackJobSettings,
+    texts: tuple[str, ...],
+    tokenising: str,
+    task: Any,
+    progress: TaskProgress,
 ) -> Part:
     if task.name == SUPPLIED:
         return write_supplied(folder, settings, texts, task, progress)
-    return write_passages(folder, settings, task, progress)
+    return write_passages(folder, settings, tokenising, task, progress)
 
 
 def write_supplied(
@@ -193,6 +267,7 @@ def write_supplied(
     """
     packer = _packer(settings.model_dump_json())
     truncated, tokens, passages = packer.truncated_passages, 0, 0
+    take_part(folder, task.name)
     with ShardSet(folder, task.name, _SCHEMAS) as shards:
         for batch in new_passages(_supplied_texts(task.payload, settings, progress), _passage_numbers(texts)):
             packed = packer.pack_passages(batch)
@@ -235,17 +310,22 @@ def write_pairs(
     settings: PackJobSettings,
     texts: tuple[str, ...],
     lengths: tuple[str, ...],
+    tokenising: str,
     task: Any,
     progress: TaskProgress,
 ) -> Part:
     """One pair shard and its mined shard -> packed pairs, rejects, and the exports."""
-    url, mined_url = task.payload
+    url, mined_url = task.payload.url, task.payload.mined_url
+    old = take_part(folder, task.name)
+    earlier = rows_before(folder, old, PAIRS, tokenising, "pair_id", QUERY_COLUMNS)
+    lines_from = _lines_from(task.payload, settings, texts)
+    lines_stay = old is not None and old.details.get(_LINES_FROM) == lines_from
     packer = _packer(settings.model_dump_json())
     truncated, tokens, rows, curated, relabelled = packer.truncated_queries, 0, 0, 0, 0
     passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)
     tally = Tally()
     mined_batches = read_batches(mined_url) if mined_url else None
-    export = FlagEmbeddingExport(folder, task.name, enabled=settings.export_flagembedding)
+    export = FlagEmbeddingExport(folder, task.name, enabled=settings.export_flagembedding and not lines_stay)
     with ShardSet(folder, task.name, _SCHEMAS, always=[PAIRS]) as shards, export:
         for batch in read_batches(url):
             mined = with_training_scores(next(mined_batches)) if mined_batches else _not_mined(batch, lengths)
@@ -257,11 +337,11 @@ def write_pairs(
             keep = pc.is_null(reason)
             _, rejects = schema.split_rejects(batch, reason)
             trained, negatives = batch.filter(keep), mined.filter(keep)
-            queries = packer.pack_queries(trained["query"], trained["symmetric"], trained["source"], trained["kind"])
+            queries = pack_queries(packer, trained, earlier)
             shards.write(PAIRS, _packed(trained, negatives, queries, passage_lengths, lengths, settings))
             relabelled += len(_relabelled(negatives).values)
             shards.write(REJECTS, rejects)
-            if settings.export_flagembedding:
+            if settings.export_flagembedding and not lines_stay:
                 export.write(trained, negatives, _column(texts, "text"))
             curated += pc.sum(_has_negatives(trained)).as_py() or 0
             tally.add(batch, "in")
@@ -275,9 +355,21 @@ def write_pairs(
         "truncated": packer.truncated_queries - truncated,
         "curated": curated,
         "relabelled": relabelled,
+        TOKENISING: tokenising,
+        _LINES_FROM: lines_from,
     }
-    files = [*shards.files, *export.files]
+    exported = [file for file in old.files if file.path.endswith(".jsonl")] if old and lines_stay else export.files
+    files = [*shards.files, *exported]
     return commit_part(folder, task.name, task.fingerprint, files, tally, [PAIRS], details=details)
+
+
+def _lines_from(task: PairTask, settings: PackJobSettings, texts: tuple[str, ...]) -> str | None:
+    """What the lines exported of a pair shard follow from; None where none are."""
+    if not settings.export_flagembedding:
+        return None
+    inputs = (str(VERSION), task.sha256, *settings.kinds, "/", *settings.languages)
+    mined = read_batches(task.mined_url, list(_EXPORTED)) if task.mined_url else iter(())
+    return export_key(inputs, mined, _column(texts, "passage_id"))
 
 
 def _has_negatives(batch: pa.RecordBatch) -> pa.Array:

@@ -5,7 +5,7 @@ write_report   the page of any run folder, finished or not; `pairmill report` ca
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from pipelines import storage
 from pipelines.errors import UserError
@@ -13,6 +13,7 @@ from pipelines.job import Job, Outcome, Plan, finished
 from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce
 from pipelines.recipe import Recipe
+from pipelines.refresh.history import newest_with_data
 from pipelines.run_folder import RunFolder
 
 VERSION = 3  # a page of the queries that training moved
@@ -24,7 +25,12 @@ _TASK: Final = "page"
 def plan(recipe: Recipe, run: RunFolder) -> Plan:
     from pipelines.report.finished_run import jobs_before_report
 
-    inputs = [{"job": job, "fingerprint": finished(run, job).fingerprint} for job in jobs_before_report(recipe)]
+    inputs: list[dict[str, Any]] = [
+        {"job": job, "fingerprint": finished(run, job).fingerprint} for job in jobs_before_report(recipe)
+    ]
+    last = newest_with_data(run)
+    if last is not None:  # the page shows what the gate decided, and the history up to there
+        inputs.append({"refresh": last.number, "outcome": last.outcome})
     return Plan(settings_dump(recipe.report), inputs)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines import storage
+from pipelines.data_card.readme import markdown
 from pipelines.errors import UserError
-from pipelines.job import PAIRS, Job, Outcome, Plan, finished
+from pipelines.forget.trained_on import write_trained_on
+from pipelines.job import BESIDE, PAIRS, Job, Outcome, Plan, finished
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.manifest import Manifest, fingerprint, input_names, settings_dump
 from pipelines.progress import TaskProgress, announce
@@ -36,19 +38,28 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     assert recipe.train is not None
     pack = finished(run, "pack")
     if isinstance(recipe.train, TrainStages):
-        return _plan_of_stages(recipe.train, pack)
+        return _plan_of_stages(recipe.train, run, pack)
     settings = settings_dump(recipe.train) | {"model_fingerprint": model_fingerprint(recipe.train.model)}
+    settings["model"] = _within(run, recipe.train.model)
     if recipe.train.guide_model is not None:
         settings |= {"guide_fingerprint": model_fingerprint(recipe.train.guide_model)}
     return Plan(settings, input_names(pack.files_of(PAIRS, PASSAGES), "pack"))
 
 
-def _plan_of_stages(stages: TrainStages, pack: Manifest) -> Plan:
+def _within(run: RunFolder, model: str) -> str:
+    """A model's path; of one in the run's own folder (a version) what is the same wherever the run lies."""
+    folder = Path(local_path(run.url)).resolve()
+    inside = Path(model).is_absolute() and Path(model).resolve().is_relative_to(folder)
+    return f"RUN/{Path(model).resolve().relative_to(folder)}" if inside else model
+
+
+def _plan_of_stages(stages: TrainStages, run: RunFolder, pack: Manifest) -> Plan:
     given = [stages.model, *(stage.model for stage in stages.stages if stage.model is not None)]
     guides = [str(guide) for stage in stages.stages if (guide := (stage.model_extra or {}).get("guide_model"))]
-    prints = {path: model_fingerprint(path) for path in (*given, *guides)}
+    prints = {_within(run, path): model_fingerprint(path) for path in (*given, *guides)}
     roles = {role for stage in stages.stages for role in _READ[stage.kind]}
-    return Plan(settings_dump(stages) | {"fingerprints": prints}, input_names(pack.files_of(*sorted(roles)), "pack"))
+    settings = settings_dump(stages) | {"model": _within(run, stages.model), "fingerprints": prints}
+    return Plan(settings, input_names(pack.files_of(*sorted(roles)), "pack"))
 
 
 def execute(job: Job) -> Outcome:
@@ -60,15 +71,37 @@ def execute(job: Job) -> Outcome:
             "and use `pairmill train --data FOLDER --output FOLDER` there."
         )
     if isinstance(settings, TrainStages):
-        return Outcome([], {"stages": _run_stages(job, settings)})
+        records = _run_stages(job, settings)
+        given = (settings.model, *(stage.model for stage in settings.stages if stage.model is not None))
+        write_trained_on(job.run, local_path(job.folder), given)
+        return Outcome([], {"stages": records, BESIDE: _model_files(job)})
     announce(job.folder, ["steps"], unit="steps")
-    card = f"Trained by pairmill on the pairs of {_origin(job)}."
+    card = f"Trained by pairmill on the pairs of {_origin(job)}.{_terms(job)}"
     result = _run(job, settings, Path(local_path(job.folder)), "steps", card)
-    return Outcome([], {"training": _figures(result)})
+    write_trained_on(job.run, local_path(job.folder), [settings.model])
+    return Outcome([], {"training": _figures(result), BESIDE: _model_files(job)})
+
+
+def _model_files(job: Job) -> dict[str, int]:
+    """Bytes of the model's files, by path: by them a later run sees that they are whole."""
+    sizes = storage.tree_sizes(storage.join(job.folder, "model"))
+    return {f"model/{path}": size for path, size in sorted(sizes.items())}
 
 
 def _origin(job: Job) -> str:
     return f"run {job.recipe.name!r} (pack fingerprint {finished(job.run, 'pack').fingerprint})"
+
+
+def _terms(job: Job) -> str:
+    """Licences and languages of the pairs, as Markdown; nothing of a pack folder whose manifest does not tell."""
+    told = finished(job.run, "pack").details.get("card", {})
+    licences = "; ".join(
+        f"{markdown(each['licence'] or 'not stated')} ({each['pairs']:,} pairs)" for each in told.get("licences", [])
+    )
+    languages = ", ".join(markdown(name) for name in told.get("languages", []))
+    if not licences:
+        return ""
+    return f"\n\nLicences of the pairs: {licences}. Their languages: {languages}."
 
 
 def _run(job: Job, settings: StageSettings, output: Path, task: str, card: str) -> "TrainResult":
@@ -170,9 +203,9 @@ def _settings(job: Job, stage: TrainStage, model: str) -> StageSettings:
 
 def _record(folder: Path, wanted: str) -> dict[str, Any] | None:
     """The record of a stage that is done and whole; None where it is another one, or not done."""
-    if not (folder / STAGE).exists() or not (folder / "model" / "config.json").exists():
+    record: dict[str, Any] | None = storage.read_record(str(folder / STAGE))
+    if record is None or not (folder / "model" / "config.json").exists():
         return None
-    record: dict[str, Any] = storage.read_json(str(folder / STAGE))
     whole = record["fingerprint"] == wanted and record["model_fingerprint"] == model_fingerprint(str(folder / "model"))
     return record if whole else None
 
@@ -185,7 +218,7 @@ def _card(job: Job, chain: list[dict[str, Any]]) -> str:
         for number, each in enumerate(chain, 1)
     ]
     told = "\n".join(lines)
-    return f"Stage `{chain[-1]['name']}` of {_origin(job)}.\n\n## Stages\n\n{told}\n\n## This stage"
+    return f"Stage `{chain[-1]['name']}` of {_origin(job)}.{_terms(job)}\n\n## Stages\n\n{told}\n\n## This stage"
 
 
 def _publish(model: Path, result: Path) -> None:

@@ -49,10 +49,10 @@ class SetDecision(_Record):
     language: str | None
     mode: str | None
     metric: str
-    current: float
-    new: float
-    difference: float
-    p_value: float | None
+    current: float | None  # None: the model has no such mode, or no value is defined
+    new: float | None
+    difference: float | None  # new - current
+    p_value: float | None  # None: the set has no values by query
     passes: bool
 
 

@@ -1,8 +1,11 @@
 """What a recipe says about refreshes: how training goes on, what a new model must not lose, when someone is told."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from synth.client_settings import NOT_SHOWN
 
 
 class _Settings(BaseModel):
@@ -30,6 +33,9 @@ class AlertSettings(_Settings):
     keep_rate_moves: float | None = Field(
         0.1, gt=0, le=1, description="the share of pairs a job keeps of a source moved by so much; null: off"
     )
+    keep_rate_least: int = Field(
+        100, ge=1, description="a job's share of a source is not watched where fewer pairs of it came in, then or now"
+    )
     loss_rises: float | None = Field(
         1.5, gt=1, description="the end of training has so many times the loss of the last one, or none; null: off"
     )
@@ -46,6 +52,21 @@ class NotifySettings(_Settings):
     )
     timeout_seconds: float = Field(30.0, gt=0)
 
+    @field_validator("url")
+    @classmethod
+    def _is_a_web_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://", "${")):
+            raise PydanticCustomError(NOT_SHOWN, "a web hook's address begins with https://, http:// or ${NAME}")
+        return url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_on(cls, given: Any) -> Any:
+        """YAML reads the key `on`, without quotes, as true."""
+        return (
+            {"on" if key is True else key: value for key, value in given.items()} if isinstance(given, dict) else given
+        )
+
 
 class RefreshSettings(_Settings):
     """How `pairmill refresh` goes about it."""
@@ -53,6 +74,13 @@ class RefreshSettings(_Settings):
     training: Literal["afresh", "continue"] = Field(
         "afresh",
         description="afresh: from train.model, the same bytes as a run from nothing; continue: from the current version",
+    )
+    least_left: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a source that lost files and has less than this share of the bytes it had stops the refresh: a disk may "
+        "not be mounted; --allow-gone goes on",
     )
     keep_versions: int = Field(5, ge=1, description="promoted models kept for roll-back, the current one among them")
     gate: GateSettings = GateSettings()

@@ -28,6 +28,8 @@ EXTRACT_REASONS: Final = {
     "empty_query": "Nothing was left of the query when control characters and white space were taken out.",
     "empty_positive": "Nothing was left of the positive when control characters and white space were taken out.",
     "query_equals_positive": "The two sides are the same text.",
+    "licence_not_allowed": "Its licence is not among `licences.only`, or it names none.",
+    "forgotten": "The document was taken down (pairmill forget): its rows are counted, and kept nowhere.",
 }
 
 

@@ -7,11 +7,10 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from io import RawIOBase
-from typing import Any, BinaryIO, Final, cast
-
-import fsspec
+from typing import Any, BinaryIO, Final
 
 from sources.files.decompression import CHUNK, DamagedFileError, Fault
+from sources.files.steady import open_steadily
 from sources.source import SourceError
 
 MOST_MEMBERS: Final = 1_000_000
@@ -22,7 +21,7 @@ SAFE_SIZE: Final = 1 << 30  # bytes that they may have whatever the ratio
 def open_stored_file(path: str) -> BinaryIO:
     """The stored bytes of a file that is no member of an archive, seekable. Raises SourceError when it cannot be opened."""
     try:
-        return cast(BinaryIO, fsspec.open(path, "rb").open())
+        return open_steadily(path)
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot open {path!r}: {error}") from error
 

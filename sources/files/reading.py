@@ -42,6 +42,10 @@ UTF8_MARK: Final = codecs.BOM_UTF8
 Offsets = npt.NDArray[np.int64]
 
 
+class NoFileError(SourceError):
+    """A path, folder or glob that names no file."""
+
+
 def expand_paths(patterns: Sequence[str]) -> list[str]:
     """The files that paths, globs and folders (searched in depth) name, sorted, each once; for archives, their members.
 
@@ -112,7 +116,7 @@ def _expand_files(pattern: str) -> list[str]:
     found = system.find(path) if system.isdir(path) else [name for name in system.glob(path) if system.isfile(name)]
     names = [_full_name(system, name) for name in found if not _hidden(name, path)]
     if not names:
-        raise SourceError(f"no file matches {pattern!r}: give a file, a folder that holds files, or a glob")
+        raise NoFileError(f"no file matches {pattern!r}: give a file, a folder that holds files, or a glob")
     return names
 
 

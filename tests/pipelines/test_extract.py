@@ -2,6 +2,7 @@ from pathlib import Path
 
 from pipelines.jobs.extract import input_files, plan
 from pipelines.recipe import Recipe, SourceEntry
+from pipelines.run_folder import RunFolder
 
 
 def identities(*paths: str) -> list[str]:
@@ -73,5 +74,6 @@ def test_a_file_beside_the_input_that_changes_comes_or_goes_changes_what_the_job
 
 
 def beside(folder: Path) -> dict:
-    (only,) = plan(Recipe(name="test", sources=(SourceEntry(source="jats", paths=(str(folder),)),)), None).inputs
+    recipe = Recipe(name="test", sources=(SourceEntry(source="jats", paths=(str(folder),)),))
+    (only,) = plan(recipe, RunFolder(str(folder.parent / "run"))).inputs
     return only["beside"]

@@ -4,7 +4,8 @@ import zipfile
 from pathlib import Path
 
 from pipelines.jobs.extract import input_files, plan
-from pipelines.recipe import SourceEntry
+from pipelines.recipe import Recipe, SourceEntry
+from pipelines.run_folder import RunFolder
 
 
 def write_zip(path: Path, *names: str) -> Path:
@@ -44,6 +45,5 @@ def test_an_archive_that_changes_changes_what_the_job_reads(tmp_path):
 
 
 def _inputs(entry: SourceEntry) -> list[dict[str, object]]:
-    from pipelines.recipe import Recipe
-
-    return plan(Recipe(name="test", sources=(entry,)), None).inputs
+    run = RunFolder(str(Path(entry.paths[0]).parent / "run"))
+    return plan(Recipe(name="test", sources=(entry,)), run).inputs

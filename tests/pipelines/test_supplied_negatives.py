@@ -153,10 +153,10 @@ def packed(tmp_path, tiny_model):
             model=tiny_model, kinds=kinds, packing={"max_query_length": 16, "max_passage_length": 16}
         )
         tasks = [Task("passages-a", "1", urls[PASSAGES]), Task(pack.SUPPLIED, "1", (urls["pairs"],))]
-        parts = [pack.write_texts(folder, chosen, (urls[PASSAGES],), task, NobodyWatches()) for task in tasks]
+        parts = [pack.write_texts(folder, chosen, (urls[PASSAGES],), "t", task, NobodyWatches()) for task in tasks]
         shards = tuple(f"{folder}/passages/{part.task}.parquet" for part in parts)
-        payload = (urls["pairs"], urls.get(MINED))
-        part = pack.write_pairs(folder, chosen, (urls[PASSAGES],), shards, Task("a", "1", payload), NobodyWatches())
+        task = Task("a", "1", pack.PairTask(urls["pairs"], urls.get(MINED), "sha256"))
+        part = pack.write_pairs(folder, chosen, (urls[PASSAGES],), shards, "t", task, NobodyWatches())
         passages = pa.concat_tables([pq.read_table(shard) for shard in sorted(shards)])
         return pq.read_table(f"{folder}/pairs/a.parquet"), passages, part
 

@@ -18,6 +18,7 @@ from torch import nn
 from trainer.backbone import (
     Backbone,
     ModelFolderError,
+    check_weight_files,
     load_tokenizer,
     resolve_model_path,
     transformer_folder,
@@ -133,6 +134,7 @@ def _of_folder(path: str) -> LanguageModel:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # weights are checked below
     _checked_config(folder)
+    check_weight_files(folder)
     model, loading = AutoModelForMaskedLM.from_pretrained(
         str(folder),
         dtype=torch.float32,

@@ -1,0 +1,1 @@
+"""Looking after a run folder: `pairmill verify` reads all of it, `pairmill clean` removes what nothing needs."""

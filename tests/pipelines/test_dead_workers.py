@@ -1,0 +1,48 @@
+"""Processes that are killed take nobody with them into an endless wait, and leave nobody behind."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+KILLED_WORKER = """
+import os, signal
+from pipelines.errors import JobFailed
+from pipelines.runner import Load, RunnerSettings, run_pipeline
+
+def build(pipeline):
+    import apache_beam as beam
+    _ = pipeline | beam.Create([1, 2]) | beam.Map(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
+try:
+    run_pipeline(RunnerSettings(mode="multi_processing", workers=2), Load(2, 1), "filter", build)
+except JobFailed as error:
+    print(error)
+    os._exit(3)
+"""
+
+RANK = "import os; from trainer.distributed import _end_with; _end_with(os.getppid())"
+TORCHRUN = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
+
+
+def test_a_killed_worker_of_beam_ends_the_job_with_a_message():
+    command = [sys.executable, "-c", KILLED_WORKER]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert result.returncode == 3, result.stderr[-1000:]
+    assert result.stdout.startswith("A worker process of job filter was killed or crashed (Worker subprocess exited")
+    assert "--mode in_memory" in result.stdout
+
+
+def test_a_rank_ends_when_what_started_it_is_killed():
+    torchrun = subprocess.Popen([sys.executable, "-c", TORCHRUN])
+    ranks: list[psutil.Process] = []
+    while not ranks:
+        time.sleep(0.05)
+        ranks = psutil.Process(torchrun.pid).children()
+    time.sleep(2)  # the rank has begun to watch
+    assert ranks[0].is_running()
+    torchrun.kill()
+    torchrun.wait()
+    gone, alive = psutil.wait_procs(ranks, timeout=30)
+    assert (len(gone), alive) == (1, [])
