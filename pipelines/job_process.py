@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from pipelines import __version__, progress, storage
@@ -20,6 +21,7 @@ from pipelines.job import Job, build_manifest, module_of, remove_stale_files
 from pipelines.manifest import MANIFEST, write_manifest
 from pipelines.recipe import load_recipe
 from pipelines.run_folder import RunFolder
+from pipelines.runner import tell_last_words_to
 
 
 def main(arguments: list[str]) -> int:
@@ -28,20 +30,26 @@ def main(arguments: list[str]) -> int:
     _allow_open_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     run = RunFolder(run_url)
+    tell_error = partial(_tell_error, run.job(name), Path(recipe_file).with_name(progress.ERROR))
+    tell_last_words_to(tell_error)
     try:
         execute(recipe_file, run, name)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        folder = run.job(name)
-        if not storage.exists(storage.join(folder, progress.PROGRESS, progress.ERROR)):
-            message = (
-                str(error) if isinstance(error, ValueError) or hasattr(error, "exit_code") else traceback.format_exc()
-            )
-            progress.report_error(folder, type(error).__name__, message, Path(recipe_file).with_name(progress.ERROR))
+        tell_error(error)
         traceback.print_exc()
         return int(getattr(error, "exit_code", 1))
     return 0
+
+
+def _tell_error(folder: str, elsewhere: Path, error: Exception) -> None:
+    """Leave the error for the parent, where a worker has not told one already; `elsewhere` is for a run folder that takes none."""
+    if storage.exists(storage.join(folder, progress.PROGRESS, progress.ERROR)):
+        return
+    ours = isinstance(error, ValueError) or hasattr(error, "exit_code")
+    message = str(error) if ours else "".join(traceback.format_exception(error))
+    progress.report_error(folder, type(error).__name__, message, elsewhere)
 
 
 def execute(recipe_file: str, run: RunFolder, name: str) -> None:

@@ -32,6 +32,7 @@ REFUSED_MODE: Final = (
     "Use in_memory or multi_processing."
 )
 _WORKER_ENDED: Final = "Worker subprocess exited with return code"  # Beam's words
+_CLEARING_UP_SECONDS: Final = 10.0  # for Beam, after a worker died; it may wait for ever for the others
 
 
 class RunnerSettings(BaseModel):
@@ -131,33 +132,53 @@ def run_pipeline(settings: RunnerSettings, load: Load, job: str, build: Callable
         raise RuntimeError(f"job {job}: the runner {settings.runner} ended in state {state}")
 
 
+def tell_last_words_to(listener: Callable[[JobFailed], None]) -> None:
+    """For a job's own process: who hears why it ends, where Beam does not let go of the main thread after a worker's death."""
+    _last_words.append(listener)
+
+
+_last_words: list[Callable[[JobFailed], None]] = []
+
+
 @contextmanager
 def _dead_workers_told(job: str) -> Iterator[None]:
     """Raises JobFailed in the main thread when a worker process dies: by itself the embedded runner would wait for it forever.
 
-    Its thread that waits for the worker ends with an error that nobody hears; a signal takes it to the main thread."""
+    Its thread that waits for the worker ends with an error that nobody hears; a signal takes it to the main thread. Where the
+    main thread is not out of Beam some seconds later, the process ends."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python handles signals in the main thread only; the watchdog of silence is left
         return
-    hook, deaths = threading.excepthook, list[str]()
+    hook, deaths, left = threading.excepthook, list[str](), threading.Event()
+
+    def failure() -> JobFailed:
+        return JobFailed(
+            f"A worker process of job {job} was killed or crashed ({deaths[0]}): it may have run out of memory. What was committed is "
+            "kept: run the same command again to go on, with fewer --workers or with --mode in_memory if memory is short."
+        )
+
+    def end_if_stuck() -> None:
+        if not left.wait(_CLEARING_UP_SECONDS):
+            for listener in _last_words:
+                listener(failure())
+            os._exit(JobFailed.exit_code)
 
     def hear(args: threading.ExceptHookArgs) -> None:
         if _WORKER_ENDED in str(args.exc_value) and not deaths:
             deaths.append(str(args.exc_value))
+            threading.Thread(target=end_if_stuck, daemon=True).start()
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)  # it wakes from its waiting
         else:
             hook(args)
 
     def tell(_signal: int, _frame: Any) -> None:
-        raise JobFailed(
-            f"A worker process of job {job} was killed or crashed ({deaths[0]}): it may have run out of memory. What was committed is "
-            "kept: run the same command again to go on, with fewer --workers or with --mode in_memory if memory is short."
-        )
+        raise failure()
 
     handler = signal.signal(signal.SIGUSR1, tell)
     threading.excepthook = hear
     try:
         yield
     finally:
+        left.set()
         threading.excepthook = hook
         signal.signal(signal.SIGUSR1, handler)

@@ -22,6 +22,16 @@ except JobFailed as error:
     os._exit(3)
 """
 
+STUCK = """
+import threading
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from pipelines import runner
+
+worker_handlers.SubprocessSdkWorkerHandler.stop_worker = lambda self: threading.Event().wait()
+runner._CLEARING_UP_SECONDS = 1.0
+runner.tell_last_words_to(lambda error: print("last words:", error, flush=True))
+"""
+
 RANK = "import os; from trainer.distributed import _end_with; _end_with(os.getppid())"
 TORCHRUN = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
 
@@ -32,6 +42,13 @@ def test_a_killed_worker_of_beam_ends_the_job_with_a_message():
     assert result.returncode == 3, result.stderr[-1000:]
     assert result.stdout.startswith("A worker process of job filter was killed or crashed (Worker subprocess exited")
     assert "--mode in_memory" in result.stdout
+
+
+def test_a_job_that_cannot_clear_up_after_a_killed_worker_ends_with_its_last_words():
+    command = [sys.executable, "-c", STUCK + KILLED_WORKER]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert result.returncode == 1, result.stderr[-1000:]
+    assert result.stdout.startswith("last words: A worker process of job filter was killed or crashed")
 
 
 def test_a_rank_ends_when_what_started_it_is_killed():
