@@ -1668,12 +1668,12 @@ def _interruptible() -> Iterator[None]:
 
 
 def _print_plan(recipe: "Recipe", folder: Any) -> None:
-    from pipelines.refresh.plan import plan_run
+    from pipelines.refresh.plan import plan_work
     from pipelines.refresh.shown import print_plan
     from pipelines.run_folder import absolute
     from pipelines.training_stages import TrainStages
 
-    print_plan(console, plan_run(recipe, absolute(folder)))
+    print_plan(console, plan_work(recipe, absolute(folder)))
     if isinstance(recipe.train, TrainStages):
         _say(f"train         {', '.join(f'{stage.name} ({stage.kind})' for stage in recipe.train.stages)}")
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pipelines import storage
 from pipelines.errors import UserError
@@ -32,6 +32,8 @@ _FACTORS: Final = {
     "mine": 0.2,
     "pack": 7.0,  # token ids, and FlagEmbedding's lines, which are not compressed
 }
+_MOST_RESERVED: Final = 256 * 2**20
+_LEAST_TEMPORARY: Final = 64 * 2**20
 _SHARE_AGAIN: Final = 0.1  # of what a job rewrites is there twice for a while
 _CHECKPOINT_WEIGHTS: Final = 4  # weights, their averages and two moments of Adam's (trainer.checkpoint)
 _VECTORS: Final = (
@@ -49,24 +51,23 @@ def check_room(recipe: Recipe, run: RunFolder, job: str) -> None:
     reserve = recipe.runner.disk_reserve_bytes
     if reserve is None:
         return
-    folders = [Path(tempfile.gettempdir())]
     if storage.is_local(run.url):
         folder = Path(storage.split_url(run.url)[1])
-        needed, free = needed_bytes(recipe, run, job), _free(folder)
-        if needed + reserve > free:
+        needed, (free, kept) = needed_bytes(recipe, run, job), _free_and_kept(folder, reserve)
+        if needed + kept > free:
             raise UserError(
                 f"Job {job} is expected to write {_size(needed)} into {folder}, where {_size(free)} are free and "
-                f"runner.disk_reserve_bytes keeps {_size(reserve)}. Make room (`pairmill clean RUN --dry-run` tells what can go), "
+                f"runner.disk_reserve_bytes keeps {_size(kept)}. Make room (`pairmill clean RUN --dry-run` tells what can go), "
                 "put the run on another disk with --run-folder, or, if the estimate is wrong, set runner.disk_reserve_bytes to "
                 "less, or to null for no check."
             )
-    for folder in folders:
-        free = _free(folder)
-        if free < min(reserve, 64 * 2**20):
-            raise UserError(
-                f"The folder for temporary files, {folder}, has {_size(free)} free, too little for job {job}. Make room there "
-                "(`pairmill clean RUN` removes what killed runs left), or set TMPDIR to a folder on another disk."
-            )
+    folder = Path(tempfile.gettempdir())
+    free, kept = _free_and_kept(folder, reserve)
+    if free < min(kept, _LEAST_TEMPORARY):
+        raise UserError(
+            f"The folder for temporary files, {folder}, has {_size(free)} free, too little for job {job}. Make room there "
+            "(`pairmill clean RUN` removes what killed runs left), or set TMPDIR to a folder on another disk."
+        )
 
 
 def needed_bytes(recipe: Recipe, run: RunFolder, job: str) -> int:
@@ -149,9 +150,11 @@ def _dimension(recipe: Recipe, job: str) -> int:
         return 1024
 
 
-def _free(folder: Path) -> int:
+def _free_and_kept(folder: Path, reserve: int | Literal["auto"]) -> tuple[int, int]:
+    """Bytes that are free on a folder's disk, and those of them that are to stay so."""
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free, min(_MOST_RESERVED, usage.total // 20) if reserve == "auto" else reserve
 
 
 def _size(number: float) -> str:

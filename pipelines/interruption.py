@@ -5,9 +5,11 @@ and its workers. Where something does not give way, the command ends itself all 
 (their standard input closes, or the parent they watch ends) and end themselves.
 """
 
+import _thread
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -56,6 +58,10 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 def _end_later(code: int) -> None:
-    timer = threading.Timer(STOP_SECONDS, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
+    """Without the locks of `threading`, which the code that the signal interrupted may hold."""
+
+    def end() -> None:
+        time.sleep(STOP_SECONDS)
+        os._exit(code)
+
+    _thread.start_new_thread(end, ())

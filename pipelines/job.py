@@ -33,6 +33,7 @@ PAIRS = "pairs"
 HELD_OUT = "held_out"
 DOCUMENTS = "documents"
 BESIDE = "beside"  # in a manifest's details: bytes of files that are no shards, by path
+MODEL_FINGERPRINT = "model_fingerprint"  # in train's details: of the model it wrote
 EVALUATION = "evaluation/held_out"  # below pack: a folder of its own layout, written anew each time
 # The jobs whose `pairs` role is a PAIR shard.
 PAIR_JOBS = ("extract", "synthesize", "filter", "decontaminate", "dedup", "score")

@@ -10,6 +10,8 @@ neighbour: with rank_window's default of 200 about 2.1 kB a query. The folder ma
 """
 
 import hashlib
+import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +39,7 @@ LISTS: Final = pa.schema(
     ]
 )
 _CURRENT: Final = "current.json"
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,16 @@ def prepare(folder: str, fingerprint: str, vectors: VectorFiles, groups: Mapping
     keys = {group: keys_of_rows(vectors, rows) for group, rows in groups.items()}
     told = hashlib.sha256(fingerprint.encode())
     for group in sorted(keys):
-        told.update(group.encode() + b"\0" + keys[group].tobytes())
+        told.update(group.encode() + b"\0")
+        told.update(keys[group].data)
     name = told.hexdigest()[:32]
     root = storage.join(folder, FOLDER)
     now = storage.join(root, name)
-    for group, of_group in keys.items():
-        url = _keys_file(now, group)
-        if not storage.exists(url):
-            with storage.atomic_write(url) as stream:
-                np.lib.format.write_array(stream, of_group, allow_pickle=False)
-    current = storage.join(root, _CURRENT)
-    last = storage.read_json(current)["generation"] if storage.exists(current) else None
+    for group, of_group in keys.items():  # whatever is there: a disk that lost power may have left it torn
+        with storage.atomic_write(_keys_file(now, group)) as stream:
+            np.lib.format.write_array(stream, of_group, allow_pickle=False)
+    record = storage.read_record(storage.join(root, _CURRENT))
+    last = record["generation"] if record is not None else None
     before = storage.join(root, last) if last is not None and Path(root, last).is_dir() else None
     _forget_others(root, {name, last})
     return KeptFiles(now, before)
@@ -95,19 +97,29 @@ def open_search(
 ) -> KeptSearch:
     """The search of a group's queries among `rows` of the passages."""
     salt = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "little")
-    if files.before is None or not Path(_keys_file(files.before, group)).exists():
+    matched = _matched(files, group)
+    if files.before is None or matched is None:
         return KeptSearch(vectors, rows, settings, None, None, salt)
-    return KeptSearch(vectors, rows, settings, _opened(files.before), _matched(files, group), salt)
+    return KeptSearch(vectors, rows, settings, _opened(files.before), matched, salt)
 
 
 @cache
-def _matched(files: KeptFiles, group: str) -> Match:
-    assert files.before is not None
-    return match(_read_keys(files.before, group), _read_keys(files.now, group))
+def _matched(files: KeptFiles, group: str) -> Match | None:
+    """None where an earlier run searched no such group, or what it kept cannot be read."""
+    then = None if files.before is None else _read_keys(files.before, group)
+    now = _read_keys(files.now, group)
+    return None if then is None or now is None else match(then, now)
 
 
-def _read_keys(generation: str, group: str) -> Keys:
-    keys: Keys = np.load(_keys_file(generation, group), allow_pickle=False)
+def _read_keys(generation: str, group: str) -> Keys | None:
+    path = _keys_file(generation, group)
+    if not Path(path).exists():
+        return None
+    try:
+        keys: Keys = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        _LOG.warning("%s cannot be read (%s): its queries are searched in full", path, error)
+        return None
     return keys
 
 
@@ -117,13 +129,17 @@ def _opened(generation: str) -> "KeptOnDisk":
 
 
 class KeptOnDisk:
-    """The lists of some files. In memory are 28 bytes a query; lists are mapped when they are asked for."""
+    """The lists of some files. In memory are 28 bytes a query; the files are mapped.
+
+    They stay those that were there at first: a job that goes on from its own generation writes them anew meanwhile.
+    """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = list(paths)
+        self._batches: list[list[pa.RecordBatch]] = []
         keys, places = [np.empty((0, 2), np.uint64)], [np.empty((0, 3), np.int32)]
-        for number, path in enumerate(self._paths):
-            for batch_number, batch in enumerate(read_arrow(path).to_batches()):
+        for number, path in enumerate(paths):
+            self._batches.append(_read_lists(path))
+            for batch_number, batch in enumerate(self._batches[-1]):
                 keys.append(np.stack([batch["key_high"].to_numpy(), batch["key_low"].to_numpy()], axis=1))
                 place = np.empty((batch.num_rows, 3), np.int32)
                 place[:, 0], place[:, 1], place[:, 2] = number, batch_number, np.arange(batch.num_rows)
@@ -150,7 +166,7 @@ class KeptOnDisk:
         )
         for part in np.split(order, starts[1:]) if len(order) else []:
             file, number, _ = places[part[0]]
-            batch = pa.ipc.open_file(pa.memory_map(self._paths[file])).get_batch(int(number))
+            batch = self._batches[file][number]
             rows = places[part, 2].astype(np.int64)
             bounds[part] = batch["bound"].to_numpy()[rows]
             of_batch, of_lengths = _flat(batch["positions"]).gather(rows)
@@ -162,6 +178,15 @@ class KeptOnDisk:
         back[order] = np.arange(len(order))
         in_order = Ragged(np.concatenate(scores), lists.offsets).take(back)
         return KeptLists(self._keys[numbers], bounds, lists.take(back), in_order.values)
+
+
+def _read_lists(path: str) -> list[pa.RecordBatch]:
+    try:
+        batches: list[pa.RecordBatch] = read_arrow(path).to_batches()
+        return batches
+    except pa.ArrowInvalid as error:  # a disk that lost power may leave a file torn
+        _LOG.warning("%s cannot be read (%s): its queries are searched in full", path, error)
+        return []
 
 
 def _flat(lists: pa.Array) -> Ragged:
@@ -203,5 +228,9 @@ class ListWriter:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except BaseException:
+                self._file.__exit__(*sys.exc_info())
+                raise
         self._file.__exit__(kind, error, trace)

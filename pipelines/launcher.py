@@ -26,6 +26,7 @@ from pipelines.manifest import Manifest, read_manifest
 from pipelines.progress import Progress, ProgressReader
 from pipelines.recipe import Recipe, dump_recipe
 from pipelines.refresh.content_states import watching_hashes
+from pipelines.refresh.model_choice import as_seen_by
 from pipelines.run_folder import RunFolder, append_log, locked
 from pipelines.runner import check_runner
 
@@ -58,7 +59,10 @@ def run_recipe(
     check_before_work(recipe, jobs)
     with locked(run) as inherited:
         freeze_recipe(recipe, run)
-        return run_jobs(recipe, run, jobs, inherited, tell)
+        manifests = []
+        for job in jobs:  # of a run that was refreshed, training and evaluation stay as the refresh made them
+            manifests += run_jobs(as_seen_by(job, recipe, run), run, [job], inherited, tell)
+        return manifests
 
 
 def check_before_work(recipe: Recipe, jobs: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sources import schema
-from sources.licences import licence_alternatives, licence_id
+from sources.licences import is_licence_id, licence_alternatives, licence_id
 from sources.source import Extracted
 
 REASON: Final = "licence_not_allowed"
@@ -54,7 +54,10 @@ class LicenceSettings(BaseModel):
         return any(all(self._matches(name) for name in names) for names in alternatives)
 
     def _matches(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.only)
+        """A family takes ids: "cc by 4.0, but not for sale" is none of cc-by-[0-9]*. * alone takes whatever is said."""
+        if name in self.only or "*" in self.only:
+            return True
+        return is_licence_id(name) and any(fnmatchcase(name, pattern) for pattern in self.only)
 
 
 def allowed_rows(licences: pa.Array, settings: LicenceSettings) -> pa.Array:

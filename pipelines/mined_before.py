@@ -35,19 +35,21 @@ def prepare(folder: str, settings: str) -> str | None:
     What the last run left is linked away before this one overwrites it, so a killed run goes on from the same.
     """
     earlier, new, mark = (Path(folder, name) for name in (FOLDER, f"{FOLDER}.new", _MARK))
-    if mark.exists():
+    record, ids_now = storage.read_record(str(mark)), Path(folder, _IDS_NOW)
+    if record is not None and ids_now.exists():
         storage.remove(str(new))
         new.mkdir()
-        record = storage.read_json(str(mark))
         for path in record["files"]:
+            if not Path(folder, path).exists():  # a document of it was forgotten since: its pairs are mined anew
+                continue
             os.link(Path(folder, path), new / Path(path).name)
-        os.link(Path(folder, _IDS_NOW), new / _IDS)
+        os.link(ids_now, new / _IDS)
         storage.write_json(str(new / "record.json"), record)
         storage.remove(str(earlier))
         new.rename(earlier)
-        mark.unlink()
-    record_file = earlier / "record.json"
-    if not record_file.exists() or storage.read_json(str(record_file))["settings"] != settings:
+    mark.unlink(missing_ok=True)
+    kept = storage.read_record(str(earlier / "record.json"))
+    if kept is None or kept["settings"] != settings:
         return None
     return str(earlier)
 

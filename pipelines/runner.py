@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -46,11 +46,10 @@ class RunnerSettings(BaseModel):
     options: tuple[str, ...] = Field(
         (), description="further Beam options, passed through, e.g. --flink_master=host:8081"
     )
-    disk_reserve_bytes: int | None = Field(
-        256 * 2**20,
-        ge=0,
+    disk_reserve_bytes: Annotated[int, Field(ge=0)] | Literal["auto"] | None = Field(
+        "auto",
         description="what must stay free on the run folder's disk and in the temporary folder: a job that is expected to need "
-        "more is not begun; null: nothing is checked",
+        "more is not begun; auto: 256 MiB, on small disks a twentieth of the disk (ours); null: nothing is checked",
     )
     silence_seconds: float = Field(900.0, gt=0, description="a job without a sign of life for so long is ended")
 

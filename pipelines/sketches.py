@@ -12,9 +12,9 @@ hash is sketched, so that a text's sketch does not depend on the order of rows; 
 the text on a side whose near-duplicates are looked for.
 """
 
+import hashlib
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,6 +86,23 @@ def _sizes(folder: str, name: str) -> dict[str, int | None]:
     return {part: storage.size_of(_file(folder, name, part)) for part in ("texts", "rows", "sketches")}
 
 
+def sketches_fault(folder: str, name: str, record: Mapping[str, Any], quick: bool) -> tuple[str, str] | None:
+    """The first file of a shard that is not what its record tells, and how; `quick` looks at sizes alone."""
+    sizes, told, digests = _sizes(folder, name), record.get("bytes", {}), record.get("sha256", {})
+    for part, size in sizes.items():
+        path = f"{SKETCHES}/{name}.{part}.arrow"
+        if size is None:
+            return path, "it is missing"
+        if size != told.get(part):
+            return path, f"it has {size} bytes where {told.get(part)} were written"
+        if quick or part not in digests:
+            continue
+        with storage.open_for_reading(_file(folder, name, part)) as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != digests[part]:  # type: ignore[arg-type]
+                return path, "its sha256 is not that of what was written"
+    return None
+
+
 def forget_sketches(folder: str, names: set[str]) -> None:
     """Remove the files of shards that are not among `names`."""
     for path in storage.list_files(storage.join(folder, _SKETCHED)):
@@ -104,11 +121,14 @@ def sketch_shard(folder: str, name: str, url: str, wanted: str, sketching: Sketc
     progress = TaskProgress(folder, f"sketch-{name}")
     storage.remove(_record(folder, name))  # a record must not outlive the files it describes
     texts, rows = _distinct_texts(url, progress)
-    _write(_file(folder, name, "texts"), TEXTS, [texts])
-    _write(_file(folder, name, "rows"), ROWS, [rows])
+    digests = {
+        "texts": _write(_file(folder, name, "texts"), TEXTS, [texts]),
+        "rows": _write(_file(folder, name, "rows"), ROWS, [rows]),
+    }
     sketches = _sketches(url, texts, sketching, progress)
-    _write(_file(folder, name, "sketches"), sketch_schema(sketching.sketch.permutations), sketches)
-    record = {"fingerprint": wanted, "texts": texts.num_rows, "bytes": _sizes(folder, name)}
+    schema = sketch_schema(sketching.sketch.permutations)
+    digests["sketches"] = _write(_file(folder, name, "sketches"), schema, sketches)
+    record = {"fingerprint": wanted, "texts": texts.num_rows, "bytes": _sizes(folder, name), "sha256": digests}
     storage.write_json(_record(folder, name), record)
 
 
@@ -202,16 +222,12 @@ def _file(folder: str, name: str, part: str) -> str:
     return storage.join(folder, SKETCHES, f"{name}.{part}.arrow")
 
 
-def _write(url: str, schema: pa.Schema, batches: Any) -> None:
-    with _arrow_writer(url, schema) as writer:
+def _write(url: str, schema: pa.Schema, batches: Any) -> str:
+    """The sha256 of what was written."""
+    with storage.atomic_write(url) as stream, pa.ipc.new_file(stream, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-@contextmanager
-def _arrow_writer(url: str, schema: pa.Schema) -> Iterator[Any]:
-    with storage.atomic_write(url) as stream, pa.ipc.new_file(stream, schema) as writer:
-        yield writer
+    return stream.sha256
 
 
 def _distinct_texts(url: str, progress: TaskProgress) -> tuple[pa.RecordBatch, pa.RecordBatch]:

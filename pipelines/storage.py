@@ -5,6 +5,7 @@ object store shows an object only when its upload is complete.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import logging
@@ -90,6 +91,8 @@ def make_folder(url: str) -> None:
 def remove(url: str) -> None:
     """Remove a file or a folder; nothing happens where there is none."""
     filesystem, path = split_url(url)
+    if not isinstance(filesystem, LocalFileSystem):
+        path = glob.escape(path)  # stores remove all that a pattern matches
     with contextlib.suppress(FileNotFoundError):
         retried(f"remove {url}", lambda: filesystem.rm(path, recursive=True))
 
@@ -187,7 +190,8 @@ def atomic_write(url: str, *, sync: bool = True) -> Iterator[HashingStream]:
                 stream.flush()
                 if sync:
                     _sync(stream.fileno(), temporary)
-            retried(f"rename {temporary}", lambda: _rename(temporary, target))
+                written = _file_number(os.fstat(stream.fileno()))
+            retried(f"rename {temporary}", lambda: _rename(temporary, target, written))
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -200,12 +204,18 @@ def atomic_write(url: str, *, sync: bool = True) -> Iterator[HashingStream]:
         retried(f"write {url}", lambda: _upload(whole, filesystem, path))
 
 
-def _rename(temporary: Path, target: Path) -> None:
+def _rename(temporary: Path, target: Path, written: tuple[int, int]) -> None:
     try:
         temporary.replace(target)
     except FileNotFoundError:
-        if not target.exists():  # else a try before this one succeeded, and its answer got lost
+        # Where the target is the file just written, a try before this one succeeded, and its answer got lost. Any other file
+        # of that name is an older one: somebody removed what was written.
+        if not target.exists() or _file_number(target.stat()) != written:
             raise
+
+
+def _file_number(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino
 
 
 def _upload(whole: IO[bytes], filesystem: Any, path: str) -> None:

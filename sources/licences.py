@@ -8,7 +8,7 @@ What is not recognised stays as it is, in lower case and without spaces at its e
 """
 
 import re
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 # Said where nobody knows, or where nothing is granted.
@@ -25,7 +25,10 @@ _CC_ELEMENTS: Final = (
     ("no-?deriv(?:ative)?s?(?:-works)?", "nd"),
     ("share-?alike", "sa"),
 )
-_CC: Final = re.compile(r"cc-(by(?:-(?:nc|nd|sa))*)(?:-?v?([0-9]+(?:\.[0-9]+)?))?(?:-([a-z]{2}))?")
+# What stands behind the version restricts as well: "CC BY 4.0 NC" is no CC BY of New Caledonia.
+_CC: Final = re.compile(r"cc-(by(?:-(?:nc|nd|sa))*)(?:-?v?([0-9]+(?:\.[0-9]+)?))?((?:-(?:nc|nd|sa))*)(?:-([a-z]{2}))?")
+_CC_ZERO: Final = re.compile(r"(?:cc-?(?:0|zero)(?:-?v?1(?:\.0)?)?-?)+(?:public-domain)?")
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _NOISE: Final = re.compile(
     r"-(?:international|unported|generic|universal|licen[cs]es?|public-domain-dedication|deed)(?=-|$)"
 )
@@ -49,7 +52,7 @@ _HOSTS: Final = {
 _OPEN_DATA: Final = {"odbl": "odbl", "by": "odc-by", "pddl": "pddl"}
 
 
-@cache
+@lru_cache(maxsize=4096)  # a corpus may have a name of its own in every row
 def licence_id(text: str | None) -> str | None:
     """The licence's name in lower case, as SPDX writes it where it is known; None where none is said."""
     words = " ".join((text or "").lower().split()).strip(" .;,()[]{}\"'")
@@ -64,28 +67,45 @@ def licence_id(text: str | None) -> str | None:
 def licence_alternatives(text: str | None) -> tuple[frozenset[str], ...]:
     """The licences of an expression "A AND B OR C": each set holds all those that one alternative asks for.
 
-    An operand that names no licence is left as it is written. Nothing where none is said at all.
+    An operand that names no licence is left as it is written, and so is an expression with parentheses inside: as a whole.
+    Nothing where none is said at all.
     """
     if licence_id(text) is None or text is None:
         return ()
+    text = text.strip()
+    if re.fullmatch(r"\([^()]*\)", text):
+        text = text[1:-1]
+    if re.search(r"[()]", text) and re.search(r"\s(?:AND|OR)\s", text):
+        return (frozenset({" ".join(text.lower().split())}),)
     alternatives = (re.split(r"\s+AND\s+", each) for each in re.split(r"\s+OR\s+", text))
     return tuple(frozenset(licence_id(part) or part.strip().lower() for part in parts) for parts in alternatives)
 
 
+def is_licence_id(name: str) -> bool:
+    """Whether a licence_id is one word as SPDX has them, not a sentence; one that begins like Creative Commons' must be theirs."""
+    if not _ID.fullmatch(name):
+        return False
+    return not name.startswith(("cc-", "cc0", "ccby")) or _of_words(name) == name
+
+
+def _is_of(host: str, name: str) -> bool:
+    return host == name or host.endswith(f".{name}")
+
+
 def _of_url(host: str, path: str) -> str | None:
-    if host.endswith("creativecommons.org"):
+    if _is_of(host, "creativecommons.org"):
         public = _CC_PUBLIC.match(path)
         if public is not None:
             return f"cc0-{public[2] or '1.0'}" if public[1] == "zero" else f"pdm-{public[2] or '1.0'}"
         found = _CC_PATH.match(path)
         return "-".join(["cc", *(part for part in found.groups() if part)]) if found else None
-    pattern = next((pattern for name, pattern in _HOSTS.items() if host.endswith(name)), None)
+    pattern = next((pattern for name, pattern in _HOSTS.items() if _is_of(host, name)), None)
     found = pattern.search(path) if pattern else None
     if found is None:
         return None
-    if host.endswith("apache.org"):
+    if _is_of(host, "apache.org"):
         return f"apache-{_with_point(found[1])}"
-    if host.endswith("opendatacommons.org"):
+    if _is_of(host, "opendatacommons.org"):
         name = _OPEN_DATA.get(found[1], found[1])
         return f"{name}-{_with_point((found[2] or '1-0').replace('-', '.'))}"
     return _of_words(found[1]) or found[1]
@@ -98,7 +118,7 @@ def _of_words(words: str) -> str | None:
     name = _NOISE.sub("", name.removeprefix("the-"))
     if name.startswith(("creative-commons", "creativecommons", "attribution")):
         name = "cc-" + re.sub(r"^creative-?commons-?", "", name)
-    if re.match(r"cc-?0(?![0-9])|cc-?zero", name) or name in _PUBLIC_DOMAIN:
+    if _CC_ZERO.fullmatch(name) or name in _PUBLIC_DOMAIN:
         return "cc0-1.0"
     for pattern, short in _CC_ELEMENTS:
         if name.startswith("cc"):
@@ -106,9 +126,8 @@ def _of_words(words: str) -> str | None:
     name = re.sub(r"^ccby|^cc\.by", "cc-by", name)
     found = _CC.fullmatch(name)
     if found is not None:
-        return "-".join(
-            ["cc", found[1], *([_with_point(found[2])] if found[2] else []), *([found[3]] if found[3] else [])]
-        )
+        version = [_with_point(found[2])] if found[2] else []
+        return "-".join([f"cc-{found[1]}{found[3]}", *version, *([found[4]] if found[4] else [])])
     for family, short in _FAMILIES:
         of_family = family.match(name)
         if of_family is not None:

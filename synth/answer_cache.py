@@ -235,7 +235,10 @@ class Cache:
     def forget(self, keys: Collection[str], holds: Callable[[bytes], bool] = lambda text: False) -> int:
         """Removes answers of some requests, and those whose text `holds` says so of, and their bytes from the file: how many.
 
-        What they have cost stays in the accounts. Raises AnswerCacheError where another process writes for too long.
+        Answers that a batch still brings to these requests are not kept; what they may cost is booked as lost. What the others
+        have cost stays in the accounts. The file is written anew even where no answer goes: a process that was killed
+        between the two left their bytes in free pages. Raises AnswerCacheError where another process uses the database for
+        too long.
         """
         with self._told():
             chosen = [
@@ -243,11 +246,17 @@ class Cache:
                 for key, text, detail in self._database.execute("SELECT key, text, detail FROM answers")
                 if key in keys or any(holds(words.encode("utf-8", "surrogatepass")) for words in (text, detail))
             ]
-            if chosen:
-                with self._transaction():
-                    self._database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in chosen])
-                self._database.execute("VACUUM")  # else their bytes stay in free pages
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self._transaction():
+                self._database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in chosen])
+                leases = self._database.execute("SELECT key FROM leases WHERE owner LIKE ?", (f"{BATCH_OWNER}%",))
+                for key in [key for (key,) in leases if key in keys]:
+                    self._void("key = ?", key)
+            self._database.execute("VACUUM")
+            if self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise AnswerCacheError(
+                    f"{len(chosen)} forgotten answers are removed from {self.path}, but another process reads it, so that their bytes "
+                    "are still in the file beside it. Run the same command again when that process has ended."
+                )
         return len(chosen)
 
     def within(self, account: str, limits: Limits) -> bool:

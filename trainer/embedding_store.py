@@ -22,6 +22,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -109,13 +110,19 @@ class EmbeddingStore:
         """
         if not self.folder.is_dir():
             return 0
-        with (self.folder / "in_use.lock").open("ab") as lock:
-            if not _locked_alone(lock):
+        with self.held_alone() as alone:
+            if not alone:
                 raise EmbeddingStoreError(
                     f"The embedding store {self.folder} is in use by another run, which may be reading what is to be"
                     " forgotten. Run the same command again when that run has ended."
                 )
             return sum(space.forget(keys) for space in self.spaces())
+
+    @contextmanager
+    def held_alone(self) -> Iterator[bool]:
+        """Whether no other process uses the store, whose folder is there; while the block runs none begins to."""
+        with (self.folder / "in_use.lock").open("ab") as lock:
+            yield _locked_alone(lock)
 
     def spaces(self) -> "list[EmbeddingSpace]":
         """The spaces there are, by name."""

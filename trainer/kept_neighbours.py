@@ -26,6 +26,7 @@ Keys = npt.NDArray[np.uint64]  # [n, 2]: 128 bits of each vector
 Positions = npt.NDArray[np.int64]
 
 _ROWS_AT_ONCE: Final = 16_384
+_KEYS_AT_ONCE: Final = 4_000_000  # matched at once, some 100 bytes each
 _SLACK: Final = 4  # one more in so many than is needed is kept: passages may go before the list must be made anew
 
 
@@ -74,8 +75,36 @@ class Match:
     added: Positions  # positions now, ascending, of those that are new
 
 
-def match(then: Keys, now: Keys) -> Match:
-    """Match the vectors of two corpora, each with its own positions. Of equal vectors it does not matter which is which."""
+def match(then: Keys, now: Keys, at_once: int = _KEYS_AT_ONCE) -> Match:
+    """Match the vectors of two corpora, each with its own positions. Of equal vectors it does not matter which is which.
+
+    Beside the result, memory holds 4 bytes for each key, and what `at_once` keys take: the others are matched one part after
+    the other.
+    """
+    parts = -(-(len(then) + len(now)) // at_once)
+    if parts <= 1:
+        return _match(then, now)
+    of_then, of_now = _parts_of(then, parts), _parts_of(now, parts)
+    matched, added = np.full(len(then), -1, np.int64), [np.empty(0, np.int64)]
+    for part in range(parts):
+        places_then, places_now = np.flatnonzero(of_then == part), np.flatnonzero(of_now == part)
+        of_part = _match(then[places_then], now[places_now])
+        there = of_part.now >= 0
+        matched[places_then[there]] = places_now[of_part.now[there]]
+        added.append(places_now[of_part.added])
+    return Match(matched, np.sort(np.concatenate(added)))
+
+
+def _parts_of(keys: Keys, parts: int) -> npt.NDArray[np.uint32]:
+    """uint32 [n]: the part of each key."""
+    of_keys = np.empty(len(keys), np.uint32)
+    for start in range(0, len(keys), _ROWS_AT_ONCE):
+        block = slice(start, start + _ROWS_AT_ONCE)
+        of_keys[block] = keys[block, 1] % np.uint64(parts)
+    return of_keys
+
+
+def _match(then: Keys, now: Keys) -> Match:
     keys = np.concatenate([then, now])
     is_now = np.arange(len(keys)) >= len(then)
     order = np.lexsort((is_now, keys[:, 1], keys[:, 0]))

@@ -12,6 +12,7 @@ interrupted gives, on the same CPU with the same numbers of threads and processe
 as one that was not.
 """
 
+import _thread
 import json
 import logging
 import math
@@ -232,11 +233,12 @@ class TrainingRun:
                     self._checkpoint(done)
                 if self.ended:
                     log.info("ended after step %d of %d", done, steps)
+                if stop:
+                    raise _stopped_after(stopped, done, steps)
+                if self.ended:
                     break
-                if stop and done < steps:
-                    name = signal.Signals(stopped.number).name
-                    log.warning("%s: stopped after step %d of %d; the same call again goes on", name, done, steps)
-                    raise TrainingStopped(128 + stopped.number)
+            if self.ranks.count == 1 and stopped.is_set():  # while the last checkpoint was written
+                raise _stopped_after(stopped, steps, steps)
         if self.average is not None:
             self.average.put_in()
         return TrainResult(
@@ -378,6 +380,12 @@ class _Stopped(threading.Event):
     number = int(signal.SIGTERM)
 
 
+def _stopped_after(stopped: _Stopped, done: int, steps: int) -> TrainingStopped:
+    name = signal.Signals(stopped.number).name
+    log.warning("%s: stopped after step %d of %d; the same call again goes on", name, done, steps)
+    return TrainingStopped(128 + stopped.number)
+
+
 @contextmanager
 def _stopped_by_signal() -> Iterator[_Stopped]:
     """An event that SIGTERM and Ctrl-C set, so that the step under way can be finished and kept.
@@ -389,21 +397,25 @@ def _stopped_by_signal() -> Iterator[_Stopped]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # Python delivers signals to the main thread only
         return
-    timer = threading.Timer(_STOP_SECONDS, lambda: os._exit(128 + stopped.number))
-    timer.daemon = True
+    over = threading.Event()
+
+    def end_unless_over() -> None:
+        if not over.wait(_STOP_SECONDS):
+            os._exit(128 + stopped.number)
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if stopped.is_set():
             os._exit(128 + number)
         stopped.number = number
-        timer.start()
         stopped.set()
+        # Not threading's own start: its lock may be held by the code that the signal interrupted.
+        _thread.start_new_thread(end_unless_over, ())
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        timer.cancel()
+        over.set()
         for each, handler in before.items():
             signal.signal(each, handler)
 

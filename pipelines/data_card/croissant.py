@@ -4,13 +4,13 @@ Every file of the data set is a FileObject with its size and sha256; the shards 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 
-from pipelines.data_card.facts import CardFacts
+from pipelines.data_card.facts import MOST_LICENCES, CardFacts
 from pipelines.data_card.readme import clean, language_tags
 from pipelines.shards import ShardFile
 from trainer.packing import PACKED_PAIR, PACKED_PASSAGE
@@ -101,7 +101,7 @@ def croissant(facts: CardFacts, extra_files: list[ShardFile]) -> bytes:
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", facts.name),
         "description": f"{facts.pairs} training pairs and {facts.passages} passages for text-embedding models.",
         "version": "1.0.0",
-        "license": [licence_url(name) for name, _ in facts.licences if name is not None],
+        "license": _licences(facts.licences),
         "inLanguage": language_tags(facts.languages),
         "keywords": ["text embeddings", "contrastive learning", "hard negatives", "retrieval"],
         "creator": {
@@ -114,7 +114,7 @@ def croissant(facts: CardFacts, extra_files: list[ShardFile]) -> bytes:
                 "@type": "sc:Dataset",
                 "name": clean(source.label),
                 "description": f"{source.pairs} of the pairs, read from {source.files} files as {source.adapter}",
-                "license": [licence_url(name) for name, _ in source.licences if name is not None],
+                "license": _licences(source.licences),
             }
             for source in facts.sources
         ],
@@ -132,6 +132,10 @@ def croissant(facts: CardFacts, extra_files: list[ShardFile]) -> bytes:
     }
     kept = {key: value for key, value in content.items() if value not in ([], "")}
     return orjson.dumps(kept, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _licences(counts: Sequence[tuple[str | None, int]]) -> list[str]:
+    return [licence_url(name) for name, _ in counts[:MOST_LICENCES] if name is not None]
 
 
 def licence_url(licence: str) -> str:

@@ -18,6 +18,8 @@ from pipelines.shards import Part, ShardFile, read_batches
 from sources.licences import licence_id
 
 JOBS_OF_CARD: Final = ("extract", "synthesize", "filter", "decontaminate", "dedup", "score", "mine")
+_LONGEST_LICENCE: Final = 200  # characters: a field that holds the licence's whole text is no name
+MOST_LICENCES: Final = 100  # that a card lists; a corpus may have another in every row
 _DETAILS: Final = ("records", "quarantined", "not_scored", "without_negatives")  # what _limits reads
 _COLUMNS: Final = ("source", "license", "kind", "query_lang", "positive_lang")
 
@@ -159,7 +161,8 @@ def _count_pairs(pair_shards: Iterable[str], recipe: Recipe) -> _Counted:
             table = pa.Table.from_batches([rows])
             for row in table.group_by(list(_COLUMNS)).aggregate([([], "count_all")]).to_pylist():
                 number = row["count_all"]
-                counted.licences[row["source"], licence_id(row["license"])] += number
+                licence = licence_id(row["license"])
+                counted.licences[row["source"], licence and licence[:_LONGEST_LICENCE]] += number
                 counted.kinds[row["kind"]] += number
                 both = (row["query_lang"], row["positive_lang"])
                 counted.languages[both[0] if both[0] == both[1] else "-".join(both)] += number

@@ -136,6 +136,11 @@ def markdown(text: str) -> str:
     return escaped.replace("<", "&lt;").replace(r"\>", "&gt;")
 
 
+def code(text: str) -> str:
+    """A string of the data as a code span in a table, which none of its characters ends."""
+    return f"`{clean(text).replace('`', chr(39)).replace('|', '/')}`"
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """`rows` are Markdown already."""
     lines = [head, ["---"] * len(head), *rows]
@@ -173,7 +178,7 @@ def _contents(facts: CardFacts) -> str:
                 f"queries with judgements over {corpus:,} passages, BEIR's layout",
             ]
         )
-    kinds = _table(["Kind", "Pairs"], [[f"`{kind}`", f"{number:,}"] for kind, number in facts.kinds])
+    kinds = _table(["Kind", "Pairs"], [[code(kind), f"{number:,}"] for kind, number in facts.kinds])
     return f"## Contents\n\n{_table(['Folder', 'Rows', 'What'], rows)}\n\n{kinds}"
 
 
@@ -183,6 +188,8 @@ def _sources(facts: CardFacts) -> str:
         licences = "; ".join(
             f"{markdown(name or 'not stated')} ({number:,})" for name, number in source.licences[:_SHOWN]
         )
+        if rest := source.licences[_SHOWN:]:
+            licences += f"; {len(rest)} others ({sum(number for _, number in rest):,})"
         size = f"{source.bytes:,}"
         rows.append(
             [markdown(source.label), source.adapter, f"{source.files:,}", size, f"{source.pairs:,}", licences or "-"]
@@ -191,7 +198,7 @@ def _sources(facts: CardFacts) -> str:
 
 
 def _languages(facts: CardFacts) -> str:
-    rows = [[f"`{name}`", f"{number:,}"] for name, number in facts.languages[:_SHOWN]]
+    rows = [[code(name), f"{number:,}"] for name, number in facts.languages[:_SHOWN]]
     rest = facts.languages[_SHOWN:]
     if rest:
         rows.append([f"{len(rest)} others", f"{sum(number for _, number in rest):,}"])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pipelines import storage
 from pipelines.data_card.croissant import croissant
-from pipelines.data_card.facts import CardFacts, gather_facts
+from pipelines.data_card.facts import MOST_LICENCES, CardFacts, gather_facts
 from pipelines.data_card.readme import readme
 from pipelines.job import EVALUATION, Job
 from pipelines.shards import Part, ShardFile
@@ -37,7 +37,11 @@ def write_card(
 
 
 def _licences(facts: CardFacts) -> list[dict[str, Any]]:
-    return [{"licence": licence, "pairs": pairs} for licence, pairs in facts.licences]
+    """The most frequent ones, and the rest as one."""
+    listed, rest = facts.licences[:MOST_LICENCES], facts.licences[MOST_LICENCES:]
+    if rest:
+        listed.append((f"{len(rest)} others", sum(pairs for _, pairs in rest)))
+    return [{"licence": licence, "pairs": pairs} for licence, pairs in listed]
 
 
 def _held_out_file(job: Job, name: str) -> ShardFile:

@@ -80,7 +80,8 @@ def _attempts(request: ChatRequest, writer: QuestionWriter, look_up: LookUp) -> 
     for _ in range(writer.client.ask_again + 1):
         key = request_key(request, writer.client)
         stored = look_up(key)
-        if stored is None:
+        if stored is None:  # it may be in a batch that the server has
+            yield key, None
             return
         answer = read_answer(request, stored, from_cache=True)
         read = read_question(answer)
@@ -113,9 +114,9 @@ def forget_answers(recipe: Recipe, run: RunFolder, traces: Traces) -> tuple[int,
         return 0, 0
     fragments = Fragments(spelled(traces.fragments))
     with closing(Cache(client.answers)) as cache:
-        answers = cache.forget(traces.requests, lambda text: bool(fragments.found_in(text, 1)))
         batches = batches_of(settings, run.job("synthesize"))
         files = 0 if batches is None else _forget_batches(cache, client.server, Path(batches.folder), fragments)
+        answers = cache.forget(traces.requests, lambda text: bool(fragments.found_in(text, 1)))
     return answers, files
 
 

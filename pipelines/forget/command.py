@@ -8,7 +8,7 @@
 The next run makes again what was removed, at the cost of the shards that held the documents.
 """
 
-import shutil
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from pipelines.forget.tombstones import (
     write_forgotten,
 )
 from pipelines.forget.traces import Asked, Traces, collect
+from pipelines.job import forget_parts
 from pipelines.manifest import MANIFEST
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.run_folder import RunFolder, append_log, locked
@@ -92,7 +93,9 @@ def read_list(path: str) -> list[tuple[str, str]]:
     Raises UserError where the file cannot be read, or names nothing.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+        lines = [
+            line.strip() for line in Path(path).read_text("utf-8-sig").split("\n")
+        ]  # an id may hold any other break
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): name a text file in UTF-8 with one URL or id a line."
@@ -166,15 +169,17 @@ def forget(run: RunFolder, asked: Sequence[Asked], choices: Choices, tell: Tell 
             return Done(traces.found, traces.counts, traces.shared, swept=swept, left=swept.left, models=traces.models)
         pending = _pending(run)
         if pending is not None:
-            done = _finish(run, recipe, pending, tell)
+            before = _finish(run, recipe, pending, tell)
             if set(asked) <= set(pending.asked):
-                done.removed_models = _remove_models(run, recipe, pending, choices)
-                return done
+                before.removed_models = _remove_models(run, recipe, pending, choices)
+                return before
         traces = _collected(run, recipe, asked, choices, tell)
         _refuse_current(run, traces, choices)
         storage.write_json(storage.join(run.url, FORGETTING), traces.as_json())
         done = _finish(run, recipe, traces, tell)
         done.removed_models = _remove_models(run, recipe, traces, choices)
+        if pending is not None:  # that one named other documents
+            done.left = before.left | done.left
         return done
 
 
@@ -200,12 +205,16 @@ def _check(run: RunFolder, recipe: Recipe, asked: Sequence[Asked], choices: Choi
     for each in asked:
         if each.source is not None and each.source not in labels:
             raise UserError(f"This run has no source {each.source!r}; its sources are {', '.join(labels)}.")
-        if each.name and each.name in choices.reason:
+        if each.name and re.search(rf"(?<!\w){re.escape(each.name)}(?!\w)", choices.reason):
             raise UserError(
                 "--reason names the document itself, and the reason is kept in forgotten.json. Write it without the URL or id."
             )
         if not each.name.strip():
             raise UserError("The URL or id of the document is empty: name one with --url, --document-id or --file.")
+        if any("\ud800" <= character <= "\udfff" for character in each.name):
+            raise UserError(
+                f"{each.name!r} is not in UTF-8, so no row can have it: set the terminal to UTF-8, or name it in a file with --file."
+            )
 
 
 def _collected(run: RunFolder, recipe: Recipe, asked: Sequence[Asked], choices: Choices, tell: Tell) -> Traces:
@@ -265,7 +274,7 @@ def _remove_decoded(run: RunFolder, recipe: Recipe) -> None:
     settings = [getattr(each, "data_cache", None) or (each.model_extra or {}).get("data_cache") for each in stages]
     pack = Path(storage.split_url(run.job("pack"))[1])
     for cache in {str(each) for each in settings if each}:
-        shutil.rmtree(Path(cache) / name_in_cache(pack), ignore_errors=True)
+        storage.remove(str((Path(cache) / name_in_cache(pack)).absolute()))
 
 
 def _filter_extract(run: RunFolder, forgotten: Forgotten, traces: Traces, tell: Tell) -> int:
@@ -274,6 +283,7 @@ def _filter_extract(run: RunFolder, forgotten: Forgotten, traces: Traces, tell: 
     folder = run.job("extract")
     tasks = [name.removesuffix(".json") for name in storage.list_files(storage.join(folder, PARTS), ".json")]
     filtered = filter_parts(folder, tasks, forgotten, lambda task: tell("rewriting extract", task))
+    forget_parts(folder, filtered.outdated)  # of other tombstones than these: extract reads their files again
     named = {file.path for task in tasks if (part := read_part(folder, task)) is not None for file in part.files}
     for path in storage.list_tree(folder, (".parquet",)):
         if path not in named:

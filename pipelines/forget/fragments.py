@@ -8,6 +8,7 @@ value begins and ends.
 
 import html
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -69,16 +70,16 @@ def spelled(fragments: Iterable[str]) -> set[bytes]:
 
 
 class Fragments:
-    """Byte strings of `length` bytes and more to be looked for."""
+    """Byte strings of `length` bytes and more to be looked for; with `ends`, only where it matches what follows."""
 
-    def __init__(self, wanted: Iterable[bytes], length: int = LENGTH) -> None:
+    def __init__(self, wanted: Iterable[bytes], length: int = LENGTH, ends: re.Pattern[bytes] | None = None) -> None:
         ordered = sorted(wanted)
-        self.count, self._length = len(ordered), length
+        self.count, self._length, self._ends = len(ordered), length, ends
         first = np.frombuffer(b"".join(each[:length] for each in ordered), np.uint8).reshape(-1, length)
         hashes = _hashes(first)
-        self._hashed: dict[int, list[bytes]] = {}
+        self._hashed: dict[int, dict[int, set[bytes]]] = {}  # by size: thousands may begin alike, as URLs do
         for value, each in zip(hashes.tolist(), ordered, strict=True):
-            self._hashed.setdefault(value, []).append(each)
+            self._hashed.setdefault(value, {}).setdefault(len(each), set()).add(each)
         self._sorted = np.unique(hashes)
         self._table = np.zeros(1 << _BITS, np.bool_)
         self._table[self._sorted >> np.uint64(64 - _BITS)] = True
@@ -91,8 +92,9 @@ class Fragments:
         while self.count and start <= len(view) - self._length:
             places, start = _candidates(view, start, self._length, self._table, self._sorted, np.empty(4096, np.int64))
             for place in places.tolist():
-                for each in self._hashed[int(_hash_at(view, place, self._length))]:
-                    if view[place : place + len(each)].tobytes() == each:
+                for size, alike in self._hashed[int(_hash_at(view, place, self._length))].items():
+                    each = view[place : place + size].tobytes()
+                    if each in alike and (self._ends is None or self._ends.match(view.data, place + size)):
                         found.add(each)
                         if most is not None and len(found) >= most:
                             return found
@@ -168,3 +170,14 @@ def quoted(texts: Sequence[str]) -> set[bytes]:
                     (f'"{spelled}"'.encode("utf-8", "surrogatepass"), f">{spelled}<".encode("utf-8", "surrogatepass"))
                 )
     return found
+
+
+URL_ENDS: Final = re.compile(
+    rb"[\"'<>)\]},;#\\\s]|[:.!?]\s"
+)  # what follows a URL: most are the beginning of another one
+
+
+def written_urls(urls: Iterable[str]) -> set[bytes]:
+    """URLs as they stand in any file; some writers of JSON escape the slash."""
+    ways = {way for url in urls if url for way in (*spellings(url), url.replace("/", "\\/"))}
+    return {way.encode("utf-8", "surrogatepass") for way in ways}

@@ -19,7 +19,7 @@ from pipelines import storage
 from pipelines.forget.tombstones import Forgotten, Tombstone, document_hash, read_forgotten
 from pipelines.forget.traces import Asked, text_arrays, with_documents, with_url
 from pipelines.forget.trained_on import FILE as TRAINED_ON
-from pipelines.forget.trained_on import Hashes, hashes_of, read_trained_on, trained_on
+from pipelines.forget.trained_on import Hashes, hashes_of, of_hex, read_trained_on, trained_on
 from pipelines.job import PAIRS
 from pipelines.manifest import Manifest, read_manifest
 from pipelines.recipe import Recipe
@@ -280,9 +280,10 @@ def models_with(
 ) -> list[dict[str, Any]]:
     """The models whose training data held one of the pairs, documents or URLs, or one of the texts as a passage."""
     passages = set(text_ids(pa.array(sorted(texts), pa.string())).to_pylist()) if texts else set()
+    named = documents | _named_documents(wanted, [source.label for source in recipe.sources])
     asked = {
         "pair": hashes_of("pair", pairs),
-        "document": hashes_of("document", documents | _named_documents(wanted)),
+        "document": np.union1d(hashes_of("document", named), _documents_of_tombstones(run, wanted)),
         "url": hashes_of("url", {each.name for each in wanted.documents if each.kind == "url"}),
         "passage": hashes_of("passage", passages),
     }
@@ -294,8 +295,16 @@ def models_with(
     return found
 
 
-def _named_documents(wanted: Wanted) -> set[tuple[str, str]]:
-    return {(each.source, each.name) for each in wanted.documents if each.kind == "document_id" and each.source}
+def _named_documents(wanted: Wanted, sources: Sequence[str]) -> set[tuple[str, str]]:
+    ids = [each for each in wanted.documents if each.kind == "document_id"]
+    return {(source, each.name) for each in ids for source in ([each.source] if each.source else sources)}
+
+
+def _documents_of_tombstones(run: RunFolder, wanted: Wanted) -> Hashes:
+    """Documents that had one of the URLs when it was forgotten: models may know them by rows without URL."""
+    asked = {each.tombstone.sha256 for each in wanted.documents}
+    known = [each for each in read_forgotten(run).tombstones if each.sha256 in asked]
+    return of_hex(sorted({document for each in known for document in each.documents}))
 
 
 def _trained(run: RunFolder, recipe: Recipe) -> Iterator[tuple[str, dict[str, Hashes]]]:

@@ -25,12 +25,13 @@ import pyarrow.parquet as pq
 import zstandard
 
 from pipelines import storage
-from pipelines.forget.fragments import LENGTH, Fragments, quoted, spelled
+from pipelines.forget.fragments import LENGTH, URL_ENDS, Fragments, quoted, spelled, written_urls
 from pipelines.forget.tombstones import FILE, FORGETTING
 from pipelines.forget.traces import Traces, data_of, stem_of, text_arrays, with_url
-from pipelines.job import EVALUATION
-from pipelines.manifest import MANIFEST
+from pipelines.job import EVALUATION, is_whole
+from pipelines.manifest import MANIFEST, read_manifest
 from pipelines.recipe import JOBS
+from pipelines.report.false_negatives import FILE as JUDGED
 from pipelines.run_folder import LOCK, REMOTE_LOCK, RunFolder
 from pipelines.shards import PARTS
 from sources.schema import text_id
@@ -40,11 +41,13 @@ MODELS: Final = "models"
 LINE: Final = "(a line was removed by pairmill forget)"
 VALUE: Final = "(removed by pairmill forget)"
 _BINARY: Final = (".safetensors", ".npy", ".lock")  # numbers alone
+_VOCABULARY: Final = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")  # a title may be a word of it
 _BLOCK: Final = 8 << 20
 _SHORTEST: Final = 8  # bytes of a text that is looked for in files without columns
 _SCRATCH: Final = ("_exchange", "_progress", "_texts", "_words", "_decoded")  # of any job; made again
 _NEIGHBOURS: Final = "_neighbours/"
 _THREADS: Final = 4
+_BYTES: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 
 
 @dataclass
@@ -64,9 +67,10 @@ class Search:
     def __init__(self, traces: Traces) -> None:
         self.traces = traces
         self.fragments = Fragments(spelled(traces.fragments))
-        short = [text for text in traces.own if _SHORTEST <= len(text.encode()) < LENGTH]
-        urls = [each.name for each in traces.asked if each.kind == "url" and len(each.name.encode()) >= _SHORTEST]
-        self._quoted = Fragments(quoted([*short, *urls]), _SHORTEST + 2)
+        short = [text for text in traces.own if _SHORTEST <= len(text.encode("utf-8", "surrogatepass")) < LENGTH]
+        names = [each for each in traces.names if len(each.encode("utf-8", "surrogatepass")) >= _SHORTEST]
+        self._quoted = Fragments(quoted([*short, *names]), _SHORTEST + 2)
+        self._urls = Fragments(written_urls(each for each in names if "://" in each), _SHORTEST, URL_ENDS)
         self._texts = pa.array(sorted(traces.own), pa.string())
         self._passages = pa.array(sorted(text_id(text) for text in traces.own), pa.binary(16))
         self._pairs = pa.array(sorted(traces.pair_ids), pa.binary(16))
@@ -91,8 +95,8 @@ class Search:
         """What the content of a file without columns holds."""
         if self.fragments.found_in(data, 1):
             return "a part of a text of it"
-        if self._quoted.found_in(data, 1):
-            return "a short text or the URL of it"
+        if self._quoted.found_in(data, 1) or self._urls.found_in(data, 1):
+            return "a short text, the URL or the id of it"
         return None
 
 
@@ -107,7 +111,7 @@ def _string_columns(batch: pa.RecordBatch) -> Iterator[pa.Array]:
 
 def _strings_in(column: pa.Array) -> Iterator[pa.Array]:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if any(of(kind) for of in _BYTES):
         yield column
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield from _strings_in(pc.list_flatten(column))
@@ -120,7 +124,7 @@ def _strings_in(column: pa.Array) -> Iterator[pa.Array]:
 
 def held_by(url: str, search: Search) -> str | None:
     """What a file holds of the documents; None: nothing. A file that cannot be read as what its name says is read as bytes."""
-    if url.endswith(_BINARY):
+    if url.endswith(_BINARY) or url.rsplit("/", 1)[-1] in _VOCABULARY:
         return None
     try:
         if url.endswith(".parquet"):
@@ -188,7 +192,8 @@ def _blocks(stream: IO[bytes], overlap: int = 1024) -> Iterator[bytes]:
     before = b""
     while block := stream.read(_BLOCK):
         yield before + block
-        before = block[-overlap:]
+        before = (before + block)[-overlap:]
+    yield before + b"\n"  # where the last value ends
 
 
 def sweep(run: RunFolder, traces: Traces, *, act: bool, tell: Callable[[str], None] = lambda path: None) -> Swept:
@@ -204,6 +209,7 @@ def sweep(run: RunFolder, traces: Traces, *, act: bool, tell: Callable[[str], No
     with ThreadPoolExecutor(_THREADS) as threads:
         held = {path: found for path, found in zip(paths, threads.map(look, paths), strict=True) if found}
     swept.files = len(paths)
+    held |= _vectors_beside(paths, held)
     for path, found in held.items():
         if _can_go(path):
             swept.deleted[path] = found
@@ -215,8 +221,15 @@ def sweep(run: RunFolder, traces: Traces, *, act: bool, tell: Callable[[str], No
     if act:
         for path in swept.deleted:
             storage.remove(storage.join(run.url, path))
-        _drop_records(run, list(swept.deleted))
+        _drop_records(run)
     return swept
+
+
+def _vectors_beside(paths: Sequence[str], held: dict[str, str]) -> dict[str, str]:
+    """Matrices of shards that hold a text of it, perhaps as another document's negative: by numbers alone nobody can tell."""
+    stems = {stem_of(path) for path in held if _can_go(path)} - {None}
+    beside = [path for path in paths if path.endswith(".npy") and _can_go(path) and stem_of(path) in stems]
+    return {path: "what was made of such a shard" for path in beside if path not in held}
 
 
 def check(run: RunFolder, traces: Traces, paths: Sequence[str]) -> dict[str, str]:
@@ -232,13 +245,13 @@ def files_of(run: RunFolder, folder: str) -> list[str]:
 
 
 def _is_passed_over(path: str) -> bool:
-    """Extract's shards lose rows, and the embedding store vectors, in other ways."""
+    """Extract's shards lose rows, and the embedding store vectors, in other ways. Names of the sources' files stay."""
     top = path.split("/", 1)[0]
     return (
         path in (LOCK, REMOTE_LOCK, FILE)
         or top in (WORK, "embeddings")
         or (top == "extract" and not path.startswith("extract/_progress"))
-        or path.startswith("synthesize/_asked/")
+        or path.startswith(("synthesize/_asked/", "refresh/inputs", "refresh/content-"))
     )
 
 
@@ -250,6 +263,8 @@ def _is_link(run: RunFolder, path: str) -> bool:
 def _by_name(path: str, traces: Traces) -> str | None:
     """Files that are told by their names: those of an affected shard, and what jobs leave between two runs."""
     top, _, rest = path.partition("/")
+    if traces.found and path == JUDGED:
+        return "what a judge said of negatives that are mined anew"
     if not traces.found or top not in JOBS or top in ("train", "extract"):
         return None
     if rest.startswith(_NEIGHBOURS):  # of mine: hashes of vectors, positions and scores
@@ -264,7 +279,7 @@ def _by_name(path: str, traces: Traces) -> str | None:
 def _can_go(path: str) -> bool:
     """Whether a job makes the file again. What training wrote is a model's."""
     top = path.split("/", 1)[0]
-    return (top in JOBS and top not in ("train", "extract")) or "/_progress/" in path
+    return (top in JOBS and top not in ("train", "extract")) or "/_progress/" in path or path == JUDGED
 
 
 def _edit(run: RunFolder, path: str, search: Search, swept: Swept, act: bool) -> bool:
@@ -287,7 +302,8 @@ def _without_lines(content: bytes, search: Search) -> bytes:
     lines = content.split(b"\n")
     told = json.dumps({"event": LINE}).encode()
     kept = [
-        line if search.in_bytes(line) is None else told if line.startswith(b"{") else LINE.encode() for line in lines
+        line if search.in_bytes(line + b"\n") is None else told if line.startswith(b"{") else LINE.encode()
+        for line in lines
     ]
     return b"\n".join(kept)
 
@@ -295,7 +311,9 @@ def _without_lines(content: bytes, search: Search) -> bytes:
 def _without_values(content: bytes, search: Search) -> bytes:
     def cleaned(value: Any) -> Any:
         if isinstance(value, str):
-            return VALUE if search.in_bytes(json.dumps(value, ensure_ascii=False).encode()) else value
+            return (
+                VALUE if search.in_bytes(f"{json.dumps(value)}\n{value}\n".encode("utf-8", "surrogatepass")) else value
+            )
         if isinstance(value, list):
             return [cleaned(each) for each in value]
         return {cleaned(key): cleaned(each) for key, each in value.items()} if isinstance(value, dict) else value
@@ -306,15 +324,18 @@ def _without_values(content: bytes, search: Search) -> bytes:
         return _without_lines(content, search)
 
 
-def _drop_records(run: RunFolder, deleted: Sequence[str]) -> None:
-    """Records must not outlive what they describe: manifests of jobs that lost a file, and parts and measurements of files."""
-    for job in sorted({path.split("/", 1)[0] for path in deleted} & set(JOBS)):
+def _drop_records(run: RunFolder) -> None:
+    """Records must not outlive what they describe: manifests, parts and measurements that name a file that is gone, also one
+    that a killed take-down removed."""
+    for job in sorted(set(JOBS) - {"extract", "train"}):
         folder = run.job(job)
         there = set(storage.list_tree(folder))
-        storage.remove(storage.join(folder, MANIFEST))
+        manifest = read_manifest(folder)
+        if manifest is None or not is_whole(folder, manifest):
+            storage.remove(storage.join(folder, MANIFEST))
         for path in sorted(there):
             if path.startswith((f"{PARTS}/", "_measured/")) and path.endswith(".json"):
-                record = storage.read_json(storage.join(folder, path))
+                record = storage.read_record(storage.join(folder, path)) or {"files": [{"path": None}]}  # torn
                 named = record["files"] if "files" in record else [record["file"]]
                 if not {file["path"] for file in named} <= there:
                     storage.remove(storage.join(folder, path))

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines import storage
 from pipelines.errors import UserError
+from pipelines.forget.urls import one_spelling, spellings_of_row
 from pipelines.manifest import fingerprint
 from pipelines.run_folder import RunFolder
 from sources.schema import text_ids
@@ -60,17 +61,26 @@ class Tombstone(BaseModel):
 
 
 def name_hash(kind: Kind, name: str) -> str:
-    """sha256 of a URL or a document id, hexadecimal."""
-    return hashlib.sha256(f"{kind}\x00{name}".encode()).hexdigest()
+    """sha256 of a document id, or of a URL in its one spelling (pipelines.forget.urls), hexadecimal."""
+    return _sha256(kind, one_spelling(name) if kind == "url" else name)
+
+
+def name_hashes(kind: Kind, name: str) -> list[str]:
+    """The name_hash of all names that a row with this URL or id goes by: of a part of a page (#) the page's, too."""
+    return [_sha256(kind, each) for each in (spellings_of_row(name) if kind == "url" else (name,))]
+
+
+def _sha256(*words: str) -> str:
+    return hashlib.sha256("\x00".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def document_hash(source: str, document_id: str) -> str:
     """sha256 of a document: its source and its id."""
-    return hashlib.sha256(f"document\x00{source}\x00{document_id}".encode()).hexdigest()
+    return _sha256("document", source, document_id)
 
 
 def excerpt_hash(excerpt: str) -> str:
-    return hashlib.sha256(f"excerpt\x00{excerpt}".encode()).hexdigest()
+    return _sha256("excerpt", excerpt)
 
 
 @dataclass(frozen=True)
@@ -169,9 +179,11 @@ class Forgotten:
     def _is_in(self, excerpt: str) -> bool:
         if excerpt_hash(excerpt) in self._excerpts:
             return True
-        names = {each[1] if each[1] is not None else each[0] for each in _NAMES.finditer(excerpt)}
-        hashes = {name_hash("url", name) for name in names}, {name_hash("document_id", name) for name in names}
-        return any(hashes[0] & of.urls or hashes[1] & of.ids for of in self._by_source.values())
+        found = _NAMES.finditer(excerpt.replace("\\/", "/"))  # as some writers of JSON escape it
+        names = {each[1] if each[1] is not None else each[0] for each in found}
+        urls = {each for name in names for each in name_hashes("url", name)}
+        ids = {name_hash("document_id", name) for name in names}
+        return any(urls & of.urls or ids & of.ids for of in self._by_source.values())
 
     def divided(self, extracted: Extracted) -> tuple[Extracted, list[pa.RecordBatch]]:
         """What is kept of a step of reading, and the pairs and rejects that are not."""
@@ -208,7 +220,9 @@ def _hashed_in(column: pa.Array | pa.ChunkedArray, kind: Kind, wanted: frozenset
     if not wanted or column.null_count == len(column):
         return np.zeros(len(column), np.bool_)
     distinct = pc.unique(column)
-    hit = [value for value in distinct.to_pylist() if value is not None and name_hash(kind, value) in wanted]
+    hit = [
+        value for value in distinct.to_pylist() if value is not None and not wanted.isdisjoint(name_hashes(kind, value))
+    ]
     found: Rows = pc.is_in(column, value_set=pa.array(hit, pa.string())).to_numpy(zero_copy_only=False)
     return found.copy()
 

@@ -5,7 +5,7 @@ must be gone afterwards; others stay, and are counted.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -40,7 +40,7 @@ TEXT_COLUMNS: Final = (
     "sections",
 )
 _NAMES: Final = ("source", "document_id", "url")
-_SETS: Final = ("stems", "own", "question_ids", "requests", "fragments")
+_SETS: Final = ("stems", "own", "names", "question_ids", "requests", "fragments")
 _THREADS: Final = 4
 _ROWS: Final = 8192
 
@@ -71,6 +71,9 @@ class Traces:
     tombstones: list[Tombstone]
     stems: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)  # texts
+    names: set[str] = field(
+        default_factory=set
+    )  # URLs as the data write them, and what was asked for, that no other row has
     shared: int = 0  # texts that another document has, too
     pair_ids: set[bytes] = field(default_factory=set)
     question_ids: set[str] = field(default_factory=set)
@@ -117,6 +120,7 @@ class Traces:
 def collect(run: RunFolder, asked: Sequence[Asked], jobs: Sequence[str], tell: Tell = lambda path: None) -> Traces:
     """Find everything that came of the documents in the shards of the run; changes nothing. Raises OSError."""
     traces = Traces(list(asked), with_documents(run, [each.tombstone for each in asked], tell))
+    traces.names.update(each.name for each in asked)
     texts: set[str] = set()  # of queries, positives, documents, questions
     negatives: set[str] = set()
     for path, batch in _forgotten_rows(run, "extract", traces, tell):
@@ -155,12 +159,14 @@ def _note(traces: Traces, job: str, path: str, batch: pa.RecordBatch, texts: set
     traces.counts[f"{job}/{role}"] = traces.counts.get(f"{job}/{role}", 0) + batch.num_rows
     traces.documents.update(zip(batch["source"].to_pylist(), batch["document_id"].to_pylist(), strict=True))
     for column, into in (
+        ("url", traces.names),
         ("pair_id", traces.pair_ids),
         ("question_id", traces.question_ids),
         ("request", traces.requests),
     ):
         if column in batch.schema.names:
-            into.update(batch[column].to_pylist())
+            into.update(batch[column].drop_null().to_pylist())
+    traces.names.update(each for each in batch["document_id"].to_pylist() if "://" in each)
     for name, values in text_values(batch):
         (negatives if name == "negatives" else texts).update(values)
 
@@ -180,19 +186,22 @@ def _note_asked(run: RunFolder, traces: Traces, texts: set[str]) -> None:
 
 
 def _tell_own_apart(run: RunFolder, traces: Traces, texts: set[str], negatives: set[str], tell: Tell) -> None:
-    """Which texts no other document has, and which fragments occur in no other row."""
+    """Which texts and names no other document has, and which fragments occur in no other row."""
     every = {text for text in texts | negatives if text}
-    wanted = pa.array(sorted(every), pa.string())
+    wanted, names = pa.array(sorted(every), pa.string()), pa.array(sorted(traces.names), pa.string())
     pieces = {piece.encode("utf-8", "surrogatepass"): piece for piece in fragments_of(every)}
     fragments = Fragments(pieces)
     elsewhere: set[str] = set()  # anywhere in other rows
     as_text: set[str] = set()  # as anything but a negative
     kept: set[bytes] = set()
+    of_others_too: set[str] = set()  # names
 
-    def look(job: str, path: str) -> tuple[set[str], set[str], set[bytes]]:
-        found: tuple[set[str], set[str], set[bytes]] = (set(), set(), set())
+    def look(job: str, path: str) -> tuple[set[str], set[str], set[bytes], set[str]]:
+        found: tuple[set[str], set[str], set[bytes], set[str]] = (set(), set(), set(), set())
         for batch in read_batches(storage.join(run.job(job), path), rows=_ROWS):
             others = batch.filter(pa.array(~_gone(batch, traces)))
+            for name in {"document_id", "url"} & set(others.schema.names):
+                found[3].update(others[name].filter(pc.is_in(others[name], value_set=names)).to_pylist())
             for name, column in text_arrays(others):
                 same = pc.is_in(column, value_set=wanted)
                 hit = set(column.filter(same).to_pylist())
@@ -206,10 +215,12 @@ def _tell_own_apart(run: RunFolder, traces: Traces, texts: set[str], negatives: 
 
     paths = [(job, path) for job in ("extract", "synthesize") for path in shards_of(run, job) if not _has_no_text(path)]
     with ThreadPoolExecutor(_THREADS) as threads:
-        for in_rows, not_negative, in_fragments in threads.map(lambda each: look(*each), paths if every else ()):
+        for in_rows, not_negative, in_fragments, named in threads.map(lambda each: look(*each), paths):
             elsewhere |= in_rows
             as_text |= not_negative
             kept |= in_fragments
+            of_others_too |= named
+    traces.names -= of_others_too
     # A negative of another pair is no reason to keep a long text: extract takes it out there. A short one may be anybody's.
     own = {text for text in texts if text and text not in (as_text if _is_long(text) else elsewhere)}
     own |= {text for text in negatives if text and text not in texts and text not in elsewhere}
@@ -221,7 +232,7 @@ def _tell_own_apart(run: RunFolder, traces: Traces, texts: set[str], negatives: 
 def _gone(batch: pa.RecordBatch, traces: Traces) -> Rows:
     """Which rows are of the documents, in any shard."""
     if {"source", "document_id"} <= set(batch.schema.names):
-        return traces.forgotten.rows(with_url(batch, traces.documents))
+        return traces.forgotten.rows(with_url(batch))
     if "question_id" in batch.schema.names and traces.question_ids:
         found: Rows = pc.is_in(batch["question_id"], value_set=pa.array(sorted(traces.question_ids))).to_numpy(
             zero_copy_only=False
@@ -239,12 +250,15 @@ def _hash_texts(run: RunFolder, traces: Traces, texts: set[str]) -> None:
 
 
 def _excerpts_with(run: RunFolder, traces: Traces) -> Iterator[str]:
-    fragments, names = Fragments(spelled(traces.fragments)), [each.name for each in traces.asked if len(each.name) >= 8]
+    fragments, names = Fragments(spelled(traces.fragments)), [each for each in traces.names if len(each) >= 8]
     for path in shards_of(run, "extract"):
         if path.startswith(f"{QUARANTINE}/"):
             for batch in read_batches(storage.join(run.job("extract"), path), ["excerpt"]):
                 for excerpt in batch["excerpt"].to_pylist():
-                    if any(name in excerpt for name in names) or fragments.found_in(excerpt.encode(), 1):
+                    words = excerpt.replace("\\/", "/")
+                    if any(name in words for name in names) or fragments.found_in(
+                        words.encode("utf-8", "surrogatepass"), 1
+                    ):
                         yield excerpt_hash(excerpt)
 
 
@@ -282,7 +296,7 @@ def _forgotten_rows(run: RunFolder, job: str, traces: Traces, tell: Tell) -> Ite
             tell(path)
             continue
         for batch in read_batches(url):
-            rows = batch.filter(pa.array(traces.forgotten.rows(with_url(batch, traces.documents))))
+            rows = batch.filter(pa.array(traces.forgotten.rows(with_url(batch))))
             if rows.num_rows:
                 yield path, rows
         tell(path)
@@ -307,8 +321,8 @@ def _has_names(url: str) -> bool:
     return {"source", "document_id"} <= names and (QUARANTINE not in url)
 
 
-def with_url(batch: pa.RecordBatch, documents: Iterable[tuple[str, str]] = ()) -> pa.RecordBatch:
-    """Rows with a column `url`: null where the shard has none. Then only the document tells (`documents` are known by now)."""
+def with_url(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows with a column `url`: null where the shard has none. Then only the document tells."""
     if "url" in batch.schema.names:
         return batch
     return batch.append_column("url", pa.nulls(batch.num_rows, pa.string()))
@@ -337,7 +351,7 @@ def data_of(column: pa.Array) -> Iterator[Any]:
     """The bytes of a string array, one text after the other, as a buffer."""
     if len(column) == 0:
         return
-    wide = pa.types.is_large_string(column.type)
+    wide = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
     _, offsets, data = column.buffers()
     if data is None:
         return

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.forget.tombstones import document_hash, name_hash
+from pipelines.forget.tombstones import document_hash, name_hash, name_hashes
 from pipelines.job import PAIRS
 from pipelines.manifest import Manifest, read_manifest
 from pipelines.run_folder import RunFolder
@@ -60,7 +60,7 @@ def trained_on(run: RunFolder) -> dict[str, Hashes] | None:
     ids = _ids(run, pack, PAIRS, "pair_id")
     documents, urls = _names(run, pack, ids)
     passages = first_eight(_ids(run, pack, _PASSAGES, "passage_id"))
-    found = {"pair": first_eight(ids), "passage": passages, "document": _of_hex(documents), "url": _of_hex(urls)}
+    found = {"pair": first_eight(ids), "passage": passages, "document": of_hex(documents), "url": of_hex(urls)}
     return {kind: np.unique(found[kind]) for kind in KINDS}
 
 
@@ -80,16 +80,17 @@ def first_eight(ids: pa.Array) -> Hashes:
     return words[ids.offset : ids.offset + len(ids), 0].astype(np.uint64)
 
 
-def _of_hex(hashes: Iterable[str]) -> Hashes:
+def of_hex(hashes: Iterable[str]) -> Hashes:
+    """uint64 [n]: the first eight bytes of hexadecimal hashes."""
     return np.array([int(each[:16], 16) for each in hashes], np.uint64)
 
 
 def hashes_of(kind: str, values: Iterable[Any]) -> Hashes:
     """Hashes as the file has them: of ids (bytes), of (source, document id), of URLs."""
     if kind == "document":
-        return _of_hex(document_hash(*each) for each in values)
+        return of_hex(document_hash(*each) for each in values)
     if kind == "url":
-        return _of_hex(name_hash("url", each) for each in values)
+        return of_hex(name_hash("url", each) for each in values)
     return first_eight(pa.array(sorted(values), pa.binary(16)))
 
 
@@ -107,7 +108,8 @@ def _names(run: RunFolder, pack: Manifest, pair_ids: pa.Array) -> tuple[set[str]
         trained = batch.filter(pc.is_in(batch["pair_id"], value_set=pair_ids))
         keys = pc.unique(pc.binary_join_element_wise(trained["source"], trained["document_id"], "\x00"))
         documents.update(document_hash(*key.split("\x00", 1)) for key in keys.to_pylist())
-        urls.update(name_hash("url", url) for url in pc.unique(trained["url"].drop_null()).to_pylist())
+        distinct = pc.unique(trained["url"].drop_null()).to_pylist()
+        urls.update(each for url in distinct for each in name_hashes("url", url))
     return documents, urls
 
 

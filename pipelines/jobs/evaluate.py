@@ -23,6 +23,7 @@ from pipelines.evaluate_sets import EvaluationSet, load_sets
 from pipelines.evaluate_settings import EvaluationFolder
 from pipelines.evaluate_systems import Chosen, Embed, Result, evaluate_bm25, evaluate_model, save_runs, vectors_folder
 from pipelines.job import EVALUATION, Job, Outcome, Plan, finished
+from pipelines.jobs.extract import content_store
 from pipelines.jobs.train import local_path
 from pipelines.manifest import settings_dump
 from pipelines.progress import TaskProgress, announce, signs_of_life
@@ -70,11 +71,7 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
     inputs: list[dict[str, Any]] = [{"job": "pack", "fingerprint": finished(run, "pack").fingerprint}]
     if recipe.train is not None:
         inputs.append({"job": "train", "fingerprint": finished(run, "train").fingerprint})
-    for folder in recipe.evaluate.data:
-        inputs += [
-            {"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns}
-            for path in _files(Path(folder.path))
-        ]
+    inputs += _data_files(recipe, run)
     if recipe.evaluate.untrained:
         inputs.append({"model": model_fingerprint((recipe.train or recipe.pack).model)})
     for name, path in recipe.evaluate.others.items():
@@ -85,6 +82,19 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
 def planned_settings(settings: EvaluateSettings) -> dict[str, Any]:
     """The settings as the manifest has them: further models are among its inputs, by name and content, wherever they lie."""
     return {name: value for name, value in settings_dump(settings).items() if name != "others"}
+
+
+def _data_files(recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
+    """Every file of evaluate.data, and what tells whether it changed: its content, or its time where the recipe says so."""
+    assert recipe.evaluate is not None
+    contents = content_store(recipe, run, "evaluate")
+    files = [path for folder in recipe.evaluate.data for path in _files(Path(folder.path))]
+    if contents is None:
+        return [{"data": str(path), "bytes": path.stat().st_size, "mtime": path.stat().st_mtime_ns} for path in files]
+    read = contents.read([str(path.absolute()) for path in files])
+    contents.save()
+    states = [(path, *read[str(path.absolute())]) for path in files]
+    return [{"data": str(path), "bytes": size, "content": content} for path, size, content in states]
 
 
 def _files(path: Path) -> list[Path]:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import embeddings, kept_neighbours, mined_before, storage
+from pipelines import embeddings, mined_before, storage
 from pipelines.embeddings import Embeddings
 from pipelines.errors import UserError
 from pipelines.job import PAIRS, Job, Outcome, Plan, finished, is_committed, pair_plan, pairs_before
@@ -43,6 +43,7 @@ from trainer.backbone import model_fingerprint
 from trainer.ragged import Ragged
 
 if TYPE_CHECKING:
+    from pipelines.kept_neighbours import KeptFiles  # with numba, which a plan needs not
     from trainer.bm25 import Bm25Index
     from trainer.kept_neighbours import KeptSearch
     from trainer.mining import MinedBlock, PassageTexts
@@ -83,6 +84,7 @@ def plan(recipe: Recipe, run: RunFolder) -> Plan:
 
 
 def execute(job: Job) -> Outcome:
+    from pipelines import kept_neighbours
     from pipelines.transforms import Task
 
     settings = job.recipe.mine
@@ -120,20 +122,22 @@ def execute(job: Job) -> Outcome:
     texts = write_texts(job.folder, passages, passage_urls) if open_tasks and settings.needs_texts else ()
     words = write_words(job.folder, texts) if open_tasks and "bm25" in settings.candidates.sources else None
     matrices = tuple(storage.join(job.folder, EMBEDDINGS, f"{task.name}.npy") for task in encoding)
-    near = _kept_neighbours(job, members, matrices) if open_tasks else None
+    near = _kept_neighbours(job, members, matrices)
     of_settings = fingerprint(version=VERSION, settings=job.plan.settings)
-    before_now = mined_before.prepare(job.folder, of_settings) if open_tasks and _keeps_mined(job) else None
+    before_now = None
+    if _keeps_mined(job):
+        before_now = mined_before.prepare(job.folder, of_settings)
+    else:
+        mined_before.forget(job.folder)  # before a shard is overwritten that it tells of
     corpus = CorpusFiles(members, vectors, matrices, texts, words, near, before_now)
     write = partial(write_mined, job.folder, settings, job.recipe.seed, corpus)
     size = sum(file.bytes for file in before.files_of(PAIRS))
     mined = job.run_tasks(mining, write, bytes_to_read=size, encoder=True)
     if near is not None:
         kept_neighbours.finish(near)
-    if open_tasks and _keeps_mined(job):
+    if _keeps_mined(job):
         shards = [file for part in mined for file in part.files if file.role == MINED]
         mined_before.finish(job.folder, of_settings, load_members(members), shards)
-    elif open_tasks:
-        mined_before.forget(job.folder)
     for scratch in (_TEXTS, _WORDS):
         storage.remove(storage.join(job.folder, scratch))
     details: dict[str, Any] = {"passages": sum(file.rows for file in passages)}
@@ -162,14 +166,17 @@ def _wanted_of_each(passages: list[ShardFile], members: Members) -> list[bytes]:
     return [part.tobytes() for part in np.split(members.encoded, ends[:-1])]
 
 
-def _kept_neighbours(job: Job, files: MemberFiles, matrices: tuple[str, ...]) -> kept_neighbours.KeptFiles | None:
+def _kept_neighbours(job: Job, files: MemberFiles, matrices: tuple[str, ...]) -> "KeptFiles | None":
     """Where neighbours are kept; None where all queries are searched in full."""
+    from pipelines import kept_neighbours
+
     settings = job.recipe.mine
     assert settings is not None
-    members, vectors = load_members(files), load_vectors(matrices)
-    if not storage.is_local(job.folder) or not settings.keeps_neighbours or len(vectors) == 0:
+    keeps = storage.is_local(job.folder) and settings.keeps_neighbours
+    if not keeps or len(load_vectors(matrices)) == 0:
         kept_neighbours.forget(job.folder)
         return None
+    members, vectors = load_members(files), load_vectors(matrices)
     groups = {group: None if len(rows) == len(vectors) else rows for group, rows in members.of_kind.items()}
     return kept_neighbours.prepare(job.folder, job.fingerprint, vectors, groups)
 
@@ -245,7 +252,7 @@ class CorpusFiles:
     embeddings: tuple[str, ...]
     texts: tuple[str, ...] = ()  # write_texts; empty where they are not needed
     words: str | None = None  # write_words
-    near: kept_neighbours.KeptFiles | None = None
+    near: "KeptFiles | None" = None
     before: str | None = None  # mined_before.prepare
 
 
@@ -288,6 +295,7 @@ def load_texts(urls: tuple[str, ...]) -> "PassageTexts":
 @cache
 def load_search(files: CorpusFiles, group: str, settings_json: str) -> "KeptSearch | None":
     """The search of a group's queries that goes on from neighbours of an earlier run; None where none are kept."""
+    from pipelines import kept_neighbours
     from trainer.search_settings import SearchSettings
 
     if files.near is None:
@@ -312,6 +320,8 @@ def write_mined(
     folder: str, settings: MineSettings, seed: int, files: CorpusFiles, task: Any, progress: TaskProgress
 ) -> Part:
     """One pair shard -> its `mined` shard."""
+    from pipelines import kept_neighbours
+
     tally = Tally()
     counts = dict.fromkeys(COUNTS, 0)
     left_out: Counter[str] = Counter()

@@ -319,7 +319,7 @@ def write_pairs(
     old = take_part(folder, task.name)
     earlier = rows_before(folder, old, PAIRS, tokenising, "pair_id", QUERY_COLUMNS)
     lines_from = _lines_from(task.payload, settings, texts)
-    lines_stay = old is not None and old.details.get(_LINES_FROM) == lines_from
+    lines_stay = old is not None and lines_from is not None and old.details.get(_LINES_FROM) == lines_from
     packer = _packer(settings.model_dump_json())
     truncated, tokens, rows, curated, relabelled = packer.truncated_queries, 0, 0, 0, 0
     passage_lengths = _column(lengths, "length").to_numpy() if lengths else np.zeros(0, np.int32)

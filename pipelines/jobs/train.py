@@ -15,7 +15,7 @@ from pipelines import storage
 from pipelines.data_card.readme import markdown
 from pipelines.errors import UserError
 from pipelines.forget.trained_on import write_trained_on
-from pipelines.job import BESIDE, PAIRS, Job, Outcome, Plan, finished
+from pipelines.job import BESIDE, MODEL_FINGERPRINT, PAIRS, Job, Outcome, Plan, finished
 from pipelines.jobs.dedup import PASSAGES
 from pipelines.manifest import Manifest, fingerprint, input_names, settings_dump
 from pipelines.progress import TaskProgress, announce
@@ -74,18 +74,19 @@ def execute(job: Job) -> Outcome:
         records = _run_stages(job, settings)
         given = (settings.model, *(stage.model for stage in settings.stages if stage.model is not None))
         write_trained_on(job.run, local_path(job.folder), given)
-        return Outcome([], {"stages": records, BESIDE: _model_files(job)})
+        return Outcome([], {"stages": records} | _model_facts(job))
     announce(job.folder, ["steps"], unit="steps")
     card = f"Trained by pairmill on the pairs of {_origin(job)}.{_terms(job)}"
     result = _run(job, settings, Path(local_path(job.folder)), "steps", card)
     write_trained_on(job.run, local_path(job.folder), [settings.model])
-    return Outcome([], {"training": _figures(result), BESIDE: _model_files(job)})
+    return Outcome([], {"training": _figures(result)} | _model_facts(job))
 
 
-def _model_files(job: Job) -> dict[str, int]:
-    """Bytes of the model's files, by path: by them a later run sees that they are whole."""
-    sizes = storage.tree_sizes(storage.join(job.folder, "model"))
-    return {f"model/{path}": size for path, size in sorted(sizes.items())}
+def _model_facts(job: Job) -> dict[str, Any]:
+    """Bytes of the model's files, by path: by them a later run sees that they are whole; and its fingerprint, for verify."""
+    folder = storage.join(job.folder, "model")
+    sizes = {f"model/{path}": size for path, size in sorted(storage.tree_sizes(folder).items())}
+    return {BESIDE: sizes, MODEL_FINGERPRINT: model_fingerprint(local_path(folder))}
 
 
 def _origin(job: Job) -> str:

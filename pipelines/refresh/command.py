@@ -35,6 +35,7 @@ from pipelines.refresh.changes import (
 )
 from pipelines.refresh.content_states import watching_hashes
 from pipelines.refresh.model_choice import (
+    check_training,
     compared_with,
     gate_fingerprint,
     is_to_decide,
@@ -82,12 +83,10 @@ def refresh(
     Raises:
         UserError: a mistake in the recipe or its inputs, sources whose files vanished, a locked run folder.
         JobFailed: a job failed. What was committed stays; the same call goes on from there.
-        Errors after the work began are kept in a record with outcome failed, and told as `refresh.notify` says.
+        Errors are kept in a record with outcome failed, and told as `refresh.notify` says; not that of a locked folder.
     """
     if options.allow_gone:
         recipe = without_empty_paths(recipe)
-    check_before_work(recipe, recipe.jobs())
-    gate.check_settings(recipe, run)
     with locked(run) as inherited:
         refreshing = _Refreshing(recipe, run, options, inherited, tell, tell_changes)
         try:
@@ -123,6 +122,9 @@ class _Refreshing:
 
     def go(self) -> RefreshRecord:
         append_log(self._run, {"time": time.time(), "event": "refresh started", "refresh": self._number})
+        check_before_work(self._recipe, self._recipe.jobs())
+        check_training(self._recipe)
+        gate.check_settings(self._recipe, self._run)
         if storage.is_local(self._run.url):
             versions.repair(self._run)
         now = self._look_at_sources()
@@ -186,7 +188,7 @@ class _Refreshing:
         self._run_jobs(starting_from(recipe, run, start), ["train"])
         train = self._manifests["train"].fingerprint
         if recipe.evaluate is not None:
-            compared = opponent(recipe, run, train, force=force)
+            compared = opponent(run, train)
             write_state(run, read_state(run).model_copy(update={"opponent": compared}))
             self._run_jobs(compared_with(recipe, run, compared.version), ["evaluate"])
         evaluate = self._manifests.get("evaluate")
@@ -217,7 +219,13 @@ class _Refreshing:
     def _outcome(self, decision: GateDecision | None) -> Outcome:
         if decision is not None:
             return "promoted" if decision.promoted else "kept"
-        return "data_only" if self._ran else "nothing_new"
+        return "data_only" if self._ran or self._finished_another_time() else "nothing_new"
+
+    def _finished_another_time(self) -> bool:
+        """Whether jobs ran since the last record: in a refresh that was killed before it could tell, or by `pairmill run`."""
+        last = history.newest_with_data(self._run)
+        told = {} if last is None else last.fingerprints
+        return any(told.get(job, each.fingerprint) != each.fingerprint for job, each in self._manifests.items())
 
     def _record(self, outcome: Outcome, error: str | None = None) -> RefreshRecord:
         now = None
@@ -241,8 +249,8 @@ class _Refreshing:
         )
         if outcome in ("failed", "nothing_new"):
             return record
-        earlier = [each for each in history.read_all(self._run, history.RECENT) if each.number < self._number]
-        found = alerts.find(history.latest_with_data(earlier), record, self._recipe.refresh.alerts)
+        earlier = history.newest_with_data(self._run, before=self._number)
+        found = alerts.find(earlier, record, self._recipe.refresh.alerts)
         return record.model_copy(update={"alerts": tuple(found)})
 
     def _log(self, record: RefreshRecord) -> None:

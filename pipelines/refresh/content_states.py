@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -82,7 +82,7 @@ class ContentStore:
         self._known: dict[str, _Known] | None = None
         self._asked: dict[str, _Known] = {}
 
-    def read(self, paths: Iterable[str]) -> dict[str, tuple[int, str]]:
+    def read(self, paths: Collection[str]) -> dict[str, tuple[int, str]]:
         """(bytes, content hash) of each of the paths that is a local regular file; others are left out.
 
         Raises OSError for a file that is there and cannot be read.

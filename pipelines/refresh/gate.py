@@ -228,7 +228,10 @@ def _by_query(file: Path, of: _Set, mode: str, metric: str, model: str) -> dict[
     language = pc.field("set_language")
     whose &= language.is_null() if of.language is None else language == of.language
     table = pq.read_table(file, columns=["query_id", metric], filters=whose)
-    return dict(zip(table["query_id"].to_pylist(), table[metric].to_pylist(), strict=True))
+    values = [finite(value) for value in table[metric].to_pylist()]
+    return {
+        query: value for query, value in zip(table["query_id"].to_pylist(), values, strict=True) if value is not None
+    }
 
 
 def _reason(compared: Sequence[SetDecision], settings: GateSettings, version: int) -> str:

@@ -56,9 +56,9 @@ def latest_with_data(records: Sequence[RefreshRecord]) -> RefreshRecord | None:
     return next((each for each in reversed(records) if each.outcome not in ("nothing_new", "failed")), None)
 
 
-def newest_with_data(run: RunFolder) -> RefreshRecord | None:
-    """As latest_with_data of all records, reading no more of them than that takes."""
-    for number in reversed(_numbers(run)):
+def newest_with_data(run: RunFolder, before: int | None = None) -> RefreshRecord | None:
+    """As latest_with_data of all records, or of those with a smaller number than `before`, reading no more than that takes."""
+    for number in reversed([each for each in _numbers(run) if before is None or each < before]):
         record = _read(run, number)
         if record is not None and record.outcome not in ("nothing_new", "failed"):
             return record

@@ -1,19 +1,46 @@
 """Which model a refresh trains from, which it compares with, and whether the gate is to be asked: read from what is kept.
 
-Nothing is written here, so that --dry-run asks the same questions.
+Nothing is written here, so that --dry-run and `pairmill run` ask the same questions.
 """
 
 from typing import Final
 
 from pipelines import storage
+from pipelines.errors import UserError
 from pipelines.job import module_of
-from pipelines.manifest import fingerprint
+from pipelines.manifest import fingerprint, read_manifest
 from pipelines.recipe import Recipe
 from pipelines.refresh import versions
 from pipelines.refresh.state import Opponent, TrainingStart, read_state
 from pipelines.run_folder import RunFolder
+from pipelines.training_stages import TrainStages
 
 CURRENT: Final = "current"  # what evaluate calls the current version
+
+
+def check_training(recipe: Recipe) -> None:
+    """Raises UserError where training cannot go on from the current version, though the recipe says so."""
+    if recipe.refresh.training == "afresh" or not isinstance(recipe.train, TrainStages):
+        return
+    given = next((stage for stage in reversed(recipe.train.stages) if stage.model is not None), None)
+    if given is not None:
+        raise UserError(
+            f"refresh.training is continue, and stage {given.name} of train starts from a model of its own, {given.model}: what is "
+            "trained would not continue from the current version. Take `model` out of that stage, or set refresh.training to afresh."
+        )
+
+
+def as_seen_by(job: str, recipe: Recipe, run: RunFolder) -> Recipe:
+    """The recipe with the models that a refresh gives a job; as it is where no version was ever promoted.
+
+    Raises JobFailed where job train is meant and pack is not finished.
+    """
+    if recipe.train is None:
+        return recipe
+    if job == "train":
+        return starting_from(recipe, run, training_start(recipe, run))
+    train = read_manifest(run.job("train")) if job == "evaluate" else None
+    return recipe if train is None else compared_with(recipe, run, opponent(run, train.fingerprint).version)
 
 
 def training_start(recipe: Recipe, run: RunFolder) -> TrainingStart | None:
@@ -32,22 +59,15 @@ def training_start(recipe: Recipe, run: RunFolder) -> TrainingStart | None:
     return TrainingStart(training=training, version=None if now is None else now.number)
 
 
-def opponent(recipe: Recipe, run: RunFolder, train: str, *, force: bool) -> Opponent:
+def opponent(run: RunFolder, train: str) -> Opponent:
     """What the model of training `train` is compared with: the current version; once it is current itself, the one that it
     took the place of."""
     before, now = read_state(run).opponent, versions.current(run)
-    is_current = now is not None and now.facts.get("train") == train
-    stays = is_current or not _asked_anew(recipe, run, train, force)
-    if before is not None and before.train == train and stays and _is_there(run, before.version):
+    if now is None or now.facts.get("train") != train or not versions.is_trained(run, now):
+        return Opponent(train=train, version=None if now is None else now.number)
+    if before is not None and before.train == train and _is_there(run, before.version):
         return before
-    return Opponent(train=train, version=None if now is None or is_current else now.number)
-
-
-def _asked_anew(recipe: Recipe, run: RunFolder, train: str, force: bool) -> bool:
-    decided = read_state(run).decided
-    if decided is None or decided.train != train:
-        return False  # a refresh that was killed before it decided: the comparison stays
-    return force or decided.gate != gate_fingerprint(recipe)
+    return Opponent(train=train, version=None)
 
 
 def is_to_decide(recipe: Recipe, run: RunFolder, train: str, evaluate: str | None, *, force: bool) -> bool:
@@ -58,6 +78,8 @@ def is_to_decide(recipe: Recipe, run: RunFolder, train: str, evaluate: str | Non
         return not about_it  # a refresh that was killed between promoting and remembering it
     if not about_it or decided is None or force:
         return True
+    if now is None and decided.promoted:
+        return True  # the versions were deleted by hand, to begin anew
     if versions.rejected(run, train=train) is not None:
         return False
     return decided.evaluate != evaluate or decided.gate != gate_fingerprint(recipe)

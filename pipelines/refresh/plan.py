@@ -25,7 +25,7 @@ from pipelines.refresh.estimate import (
     past_runs,
     share_of_new,
 )
-from pipelines.refresh.model_choice import compared_with, opponent, starting_from, training_start
+from pipelines.refresh.model_choice import as_seen_by
 from pipelines.refresh.records import RefreshRecord, SourceChange
 from pipelines.report.text import size
 from pipelines.run_folder import RunFolder
@@ -84,22 +84,17 @@ class RefreshPlan:
         }
 
 
-def plan_run(recipe: Recipe, run: RunFolder) -> RefreshPlan:
-    """What `pairmill run` would do."""
-    return _Planning(recipe, run, force=False, refreshes=False).made()
-
-
-def plan_refresh(recipe: Recipe, run: RunFolder, *, force: bool = False) -> RefreshPlan:
-    """What `pairmill refresh` would do. Raises what reading the sources and the run's files raises, but for files that are not
-    there."""
-    return _Planning(recipe, run, force=force, refreshes=True).made()
+def plan_work(recipe: Recipe, run: RunFolder) -> RefreshPlan:
+    """What `pairmill refresh` and `pairmill run` would do. Raises what reading the sources and the run's files raises, but for
+    files that are not there."""
+    return _Planning(recipe, run).made()
 
 
 class _Planning:
     """Goes through the jobs in order, and keeps which of them would run."""
 
-    def __init__(self, recipe: Recipe, run: RunFolder, *, force: bool, refreshes: bool) -> None:
-        self._recipe, self._run, self._force, self._refreshes = recipe, run, force, refreshes
+    def __init__(self, recipe: Recipe, run: RunFolder) -> None:
+        self._recipe, self._run = recipe, run
         self._records: list[RefreshRecord] = history.read_all(run)
         self._changes: tuple[SourceChange, ...] = ()
         self._share = 1.0
@@ -171,7 +166,7 @@ class _Planning:
     def _planned(self, name: str) -> Plan | None:
         """The job's plan; None where a job before it was never finished."""
         try:
-            planned: Plan = module_of(name).plan(self._as_seen_by(name), self._run)
+            planned: Plan = module_of(name).plan(as_seen_by(name, self._recipe, self._run), self._run)
         except JobFailed:
             return None
         return planned
@@ -183,18 +178,6 @@ class _Planning:
         told = ", ".join(f"{files:,} {kind}" for kind, files in counts.items() if files)
         new = sum(change.new_bytes for change in self._changes)
         return f"files: {told} ({size(new)} to read)" if told else "its inputs changed"
-
-    def _as_seen_by(self, name: str) -> Recipe:
-        """The recipe with the models that a refresh puts into it."""
-        if not self._refreshes or self._recipe.train is None:
-            return self._recipe
-        if name == "train":
-            return starting_from(self._recipe, self._run, training_start(self._recipe, self._run))
-        train = read_manifest(self._run.job("train"))
-        if name == "evaluate" and train is not None:
-            compared = opponent(self._recipe, self._run, train.fingerprint, force=self._force)
-            return compared_with(self._recipe, self._run, compared.version)
-        return self._recipe
 
 
 def _unfinished(run: RunFolder, name: str) -> str:

@@ -16,7 +16,8 @@ from pipelines.manifest import read_manifest
 from pipelines.recipe import Recipe
 from pipelines.refresh.changes import without_empty_paths
 from pipelines.refresh.command import Refreshed, RefreshOptions, refresh
-from pipelines.refresh.plan import RefreshPlan, plan_refresh
+from pipelines.refresh.model_choice import check_training
+from pipelines.refresh.plan import RefreshPlan, plan_work
 from pipelines.refresh.records import RefreshRecord, SourceChange
 from pipelines.report.text import size, visible
 from pipelines.run_folder import RunFolder
@@ -90,10 +91,11 @@ def describe_end(record: RefreshRecord) -> list[str]:
 
 
 def show_plan(console: Console, recipe: Recipe, run: RunFolder, options: RefreshOptions, *, as_json: bool) -> None:
-    """Show what a refresh would do. Raises what plan_refresh raises."""
+    """Show what a refresh would do. Raises what plan_work raises."""
     if options.allow_gone:
         recipe = without_empty_paths(recipe)
-    plan = plan_refresh(recipe, run, force=options.force)
+    check_training(recipe)
+    plan = plan_work(recipe, run)
     if as_json:
         sys.stdout.write(visible(json.dumps(plan.as_json(), ensure_ascii=False)) + "\n")
         return

@@ -121,6 +121,20 @@ def trained_fingerprint(run: RunFolder) -> str:
     return model_fingerprint(str(_local(run) / "train" / MODEL))
 
 
+def is_trained(run: RunFolder, version: Version) -> bool:
+    """Whether a version is the very model that train holds, told by the files where they are hard links, else by content."""
+    from trainer.backbone import ModelFolderError
+
+    folder, trained = model_folder(run, version.number), _local(run) / "train" / MODEL
+    files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    if files and all((trained / file).is_file() and (trained / file).samefile(folder / file) for file in files):
+        return True
+    try:
+        return trained_fingerprint(run) == version.fingerprint
+    except ModelFolderError:
+        return False
+
+
 def promote(run: RunFolder, model: Path, facts: Mapping[str, Any]) -> Version:
     """Make a model the current version. That of the same fingerprint as the current one changes nothing.
 
@@ -150,6 +164,7 @@ def roll_back(run: RunFolder, to: int | None = None) -> Version:
     """
     pointer = _pointer(run)
     if pointer is None:
+        _remove_unfinished(run, pointer)
         raise UserError(f"{run.url} has no promoted version to roll back from: `pairmill refresh` makes the first.")
     there = all_versions(run)
     target = _earlier(run, pointer, there) if to is None else next((each for each in there if each.number == to), None)
@@ -169,7 +184,14 @@ def roll_back(run: RunFolder, to: int | None = None) -> Version:
 
 
 def prune(run: RunFolder, keep: int, in_use: Collection[int] = ()) -> list[int]:
-    """Remove all but the newest versions, `keep` of them with the current one; the numbers of those removed.
+    """Remove the versions that `superseded` tells; their numbers."""
+    gone = superseded(run, keep, in_use)
+    remove_versions(run, gone)
+    return gone
+
+
+def superseded(run: RunFolder, keep: int, in_use: Collection[int] = ()) -> list[int]:
+    """The numbers of all but the newest versions, `keep` of them with the current one.
 
     Never the current one, those `in_use`, those that the run's recipe names, and those that its trained model started from or
     was compared with.
@@ -181,14 +203,17 @@ def prune(run: RunFolder, keep: int, in_use: Collection[int] = ()) -> list[int]:
         return []
     held = {pointer.version, *in_use, *_named_by_recipe(run), *read_state(run).versions_in_use()}
     others = [number for number in reversed(_numbers(run)) if number <= pointer.newest and number != pointer.version]
-    gone = [number for number in others[keep - 1 :] if number not in held]
-    for number in gone:
+    return sorted(number for number in others[keep - 1 :] if number not in held)
+
+
+def remove_versions(run: RunFolder, numbers: Collection[int]) -> None:
+    """Remove versions of which none is current. The caller knows that nothing uses them."""
+    for number in numbers:
         folder = _folder(run, number)
         leaving = folder.with_name(f".{folder.name}{_PARTIAL}")
         shutil.rmtree(leaving, ignore_errors=True)
         folder.rename(leaving)  # it is gone as a whole, also for a reader that comes now
         shutil.rmtree(leaving)
-    return sorted(gone)
 
 
 def repair(run: RunFolder) -> None:
@@ -286,13 +311,24 @@ def _remove_unfinished(run: RunFolder, pointer: _Pointer | None) -> None:
     for leftover in models.glob(f".*{_PARTIAL}"):
         shutil.rmtree(leftover)
     unknown = [number for number in _numbers(run) if number > newest]
-    if unknown == [newest + 1]:
+    if unknown == [newest + 1] and not _was_promoted(run, pointer, newest + 1):
         shutil.rmtree(_folder(run, newest + 1))
     elif unknown:  # no promotion leaves that behind: current.json is lost, or an old one
         raise UserError(
             f"{models} holds versions {', '.join(map(str, unknown))}, of which {models / POINTER} knows nothing. "
             f"{_remedy(run)}, or delete those that are not wanted."
         )
+
+
+def _was_promoted(run: RunFolder, pointer: _Pointer | None, number: int) -> bool:
+    """Whether current.json once knew a version that it does not know: it was lost, or an old one was put back."""
+    from pipelines.refresh.state import read_state
+
+    link = _local(run) / MODELS / LINK  # it is set after current.json
+    if link.is_symlink() and link.readlink() == Path(f"{number:06d}") / MODEL:
+        return True
+    decided = read_state(run).decided  # and this is written after both
+    return pointer is None and decided is not None and decided.promoted
 
 
 def _pointer(run: RunFolder) -> _Pointer | None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipelines import storage
 from pipelines.job import HELD_OUT, PAIRS, module_of
-from pipelines.manifest import MANIFEST, Manifest, merge_parts
+from pipelines.manifest import MANIFEST, Manifest, fingerprint, merge_parts
 from pipelines.recipe import JOBS, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.shards import FORGOTTEN, PARTS, REJECTS, Part, ShardFile
@@ -113,6 +113,7 @@ def check_sums(job: str, records: JobRecords) -> Iterator[Finding]:
         ("rows_out", manifest.rows_out, merged.rows_out),
         ("dropped", manifest.dropped, merged.dropped),
         ("funnel", manifest.funnel, merged.funnel),
+        ("languages", manifest.languages, merged.languages),
     ):
         if in_manifest != in_parts:
             yield Finding(path, f"{name} is {in_manifest}, and the parts hold {in_parts}", remedy)
@@ -122,6 +123,17 @@ def check_sums(job: str, records: JobRecords) -> Iterator[Finding]:
     if len(records.parts) != manifest.details.get("tasks", len(records.parts)):
         words = f"{manifest.details['tasks']} tasks committed, and {len(records.parts)} records of tasks are there"
         yield Finding(f"{job}/{PARTS}", words, remedy)
+
+
+def check_named_alike(job: str, records: JobRecords) -> Iterator[Finding]:
+    """Whether the manifest and the parts tell the same of the files that both name."""
+    listed = {file.path: file for file in records.manifest.files} if records.manifest else {}
+    for name, part in records.parts.items():
+        other = sorted(file.path for file in part.files if listed.get(file.path, file) != file)
+        if other:
+            words = f"it tells other bytes, rows or sha256 than the manifest of {len(other)} files, e.g. {other[0]}"
+            remedy = "Delete this record and run the recipe again: the task is done anew."
+            yield Finding(f"{job}/{PARTS}/{name}.json", words, remedy)
 
 
 def check_part(job: str, name: str, part: Part, counted: Mapping[str, Counter[str]]) -> Iterator[Finding]:
@@ -152,11 +164,15 @@ def check_inputs(job: str, records: Mapping[str, JobRecords]) -> Iterator[Findin
         return
     files: dict[str, dict[str, ShardFile]] = {}
     stale: list[str] = []
+    gone: set[str] = set()
     for each in manifest.inputs:
-        before = records.get(str(each.get("job")))
+        name = str(each.get("job"))
+        if name in JOBS and name not in records:
+            gone.add(name)
+            continue
+        before = records.get(name)
         if before is None or before.manifest is None:
             continue
-        name = str(each["job"])
         if "sha256" in each:
             of_job = files.setdefault(name, {file.path: file for file in before.manifest.files})
             file = of_job.get(str(each["path"]))
@@ -169,6 +185,10 @@ def check_inputs(job: str, records: Mapping[str, JobRecords]) -> Iterator[Findin
             f"{len(stale)} of its {len(manifest.inputs)} inputs are no longer what it was made from, e.g. {stale[0]}"
         )
         yield Finding(f"{job}/{MANIFEST}", words, "Run the recipe again: the job is then brought up to date.")
+    for name in sorted(gone):
+        yield Finding(
+            name, f"job {job} was made from it, and nothing of it is there", "Run the recipe again: it is made anew."
+        )
 
 
 def check_fingerprints(recipe: Recipe, run: RunFolder, records: Mapping[str, JobRecords]) -> Iterator[Finding]:
@@ -180,7 +200,8 @@ def check_fingerprints(recipe: Recipe, run: RunFolder, records: Mapping[str, Job
         path = f"{job}/{MANIFEST}"
         try:
             module = module_of(job)
-            wanted = module.plan(recipe, run).fingerprint(job, module.VERSION)
+            plan = module.plan(recipe, run)
+            wanted = plan.fingerprint(job, module.VERSION)
         except (ValueError, OSError, RuntimeError) as error:
             words = f"whether it is up to date cannot be told: {error}"
             yield Finding(path, words, "Make its inputs readable, if it is to run again.", level="note")
@@ -188,3 +209,10 @@ def check_fingerprints(recipe: Recipe, run: RunFolder, records: Mapping[str, Job
         if wanted != found.manifest.fingerprint:
             words = "it is not up to date: its inputs, its settings or pairmill changed since it ran"
             yield Finding(path, words, "The next `pairmill run` does the job again.", level="note")
+        elif _told(plan.settings, plan.inputs) != _told(found.manifest.settings, found.manifest.inputs):
+            words = "its settings or inputs are not those that its fingerprint was made of"
+            yield Finding(path, words, f"Delete the folder {job} and run the recipe again.")
+
+
+def _told(settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> str:
+    return fingerprint(settings=settings, inputs=inputs)

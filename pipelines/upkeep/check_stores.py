@@ -10,6 +10,8 @@ import numpy as np
 
 from pipelines import storage
 from pipelines.errors import UserError
+from pipelines.job import BESIDE, MODEL_FINGERPRINT
+from pipelines.manifest import Manifest
 from pipelines.recipe import Recipe
 from pipelines.refresh import versions
 from pipelines.run_folder import RunFolder
@@ -163,15 +165,36 @@ def _unknown_versions(models: Path, known: set[int]) -> Iterator[Finding]:
             )
 
 
-def check_trained(run: RunFolder, finished: bool) -> Iterator[Finding]:
-    """The weights that train left; where the job is finished there must be a model."""
+def check_trained(run: RunFolder, manifest: Manifest | None, quick: bool) -> Iterator[Finding]:
+    """The weights that train left; where the job is finished, its model must be there, with the sizes and the fingerprint
+    (not looked at if `quick`) that the manifest tells."""
     if not storage.is_local(run.url):
         return
     root = Path(storage.split_url(run.url)[1])
     folder = root / "train" / "model"
     if folder.is_dir():
         yield from check_safetensors(folder, root)
-    elif finished:
-        yield Finding(
-            "train/model", "the job is finished, and its model is missing", "Delete train/_MANIFEST.json and run again."
-        )
+    if manifest is None:
+        return
+    remedy = "Delete train/_MANIFEST.json and run again."
+    if not folder.is_dir():
+        yield Finding("train/model", "the job is finished, and its model is missing", remedy)
+        return
+    whole = True
+    for path, size in sorted(manifest.details.get(BESIDE, {}).items()):
+        file = root / "train" / path
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            whole = False
+            what = "it is missing" if found is None else f"it has {found} bytes where {size} were written"
+            yield Finding(f"train/{path}", what, remedy)
+    wanted = manifest.details.get(MODEL_FINGERPRINT)
+    if quick or not whole or wanted is None:
+        return
+    try:
+        changed = model_fingerprint(str(folder)) != wanted
+    except (ModelFolderError, OSError) as error:
+        yield Finding("train/model", f"it cannot be read ({error})", remedy)
+        return
+    if changed:
+        yield Finding("train/model", "its fingerprint is not that of what was written: files of it changed", remedy)

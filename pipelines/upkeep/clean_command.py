@@ -22,6 +22,7 @@ from pipelines.upkeep.leftovers import JobRecords, Leftover, find_leftovers
 from pipelines.upkeep.run_files import FoundFile, files_below
 from pipelines.upkeep.temporary_folders import abandoned_entries
 from pipelines.upkeep.unused_embeddings import drop_unused, keys_in_use, unused_entries
+from trainer.embedding_store import EmbeddingStore
 
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -69,13 +70,18 @@ def clean(run: RunFolder, cleaning: Cleaning) -> list[Removed]:
         UserError: another process writes into the run, or its recipe or records cannot be read.
     """
     recipe = load_recipe(run.recipe)
-    with locked(run, wait_seconds=1.0):
+    with locked(run, wait_seconds=1.0), _store_alone(recipe, run) as alone:
+        if cleaning.embeddings and recipe.embeddings.folder is None and not alone:
+            raise UserError(
+                f"The embeddings of {run.url} are in use by another run. Nothing was removed: clean without --embeddings, or "
+                "when that run has ended."
+            )
         files = files_below(run.url)
         records, faults = check_records.read_records(run, files)
         unreadable = next((fault for fault in faults if fault.level == "fault"), None)
         if unreadable is not None:  # what it names is not known, so anything might be needed
             raise UserError(f"{run.url}/{unreadable.file}: {unreadable.what}. Nothing was removed: {unreadable.remedy}")
-        leftovers = [*find_leftovers(run, files, records)]
+        leftovers = [each for each in find_leftovers(run, files, records) if alone or not _in_store(each.file)]
         if cleaning.checkpoints:
             leftovers += _checkpoints(files, records)
         chosen = [each for each in leftovers if each.file.age() >= cleaning.older_than]
@@ -86,6 +92,21 @@ def clean(run: RunFolder, cleaning: Cleaning) -> list[Removed]:
         if cleaning.embeddings:
             removed += _unused_embeddings(recipe, run, cleaning)
     return removed
+
+
+@contextlib.contextmanager
+def _store_alone(recipe: Recipe, run: RunFolder) -> Iterator[bool]:
+    """Whether no other run uses the store of embeddings in this one's folder; none begins to meanwhile."""
+    store = check_stores.store_folder(recipe, run)
+    if recipe.embeddings.folder is not None or store is None or not (store / "in_use.lock").exists():
+        yield True
+        return
+    with EmbeddingStore(store).held_alone() as alone:
+        yield alone
+
+
+def _in_store(file: FoundFile) -> bool:
+    return file.steps[0] == "embeddings"
 
 
 def clean_temporary_folder(cleaning: Cleaning) -> list[Removed]:
@@ -113,10 +134,13 @@ def _checkpoints(files: Sequence[FoundFile], records: dict[str, JobRecords]) -> 
 
 
 def _remove(run: RunFolder, leftovers: Sequence[Leftover]) -> None:
-    for each in leftovers:
-        storage.remove(storage.join(run.url, each.file.path))
-    if storage.is_local(run.url):
+    if not storage.is_local(run.url):
+        for each in leftovers:
+            storage.remove(storage.join(run.url, each.file.path))
+    else:  # by their very names, whatever a URL would make of them
         root = Path(storage.split_url(run.url)[1])
+        for each in leftovers:
+            (root / each.file.path).unlink(missing_ok=True)
         for folder in sorted({(root / each.file.path).parent for each in leftovers}, reverse=True):
             _remove_empty(folder, root)
 
@@ -145,17 +169,12 @@ def _old_versions(recipe: Recipe, run: RunFolder, cleaning: Cleaning) -> list[Re
     """Promoted models beyond refresh.keep_versions, never the current one."""
     if not storage.is_local(run.url):
         return []
-    there = versions.all_versions(run)
-    if len(there) <= recipe.refresh.keep_versions:
-        return []
     root = Path(storage.split_url(run.url)[1]) / versions.MODELS
-    files = {each.number: files_below(str(root / f"{each.number:06d}")) for each in there}
-    now = versions.current(run)
-    if cleaning.dry_run:
-        others = [number for number in sorted(files, reverse=True) if now is None or number != now.number]
-        gone = sorted(others[recipe.refresh.keep_versions - 1 :])
-    else:
-        gone = versions.prune(run, recipe.refresh.keep_versions)
+    old = versions.superseded(run, recipe.refresh.keep_versions)
+    files = {number: files_below(str(root / f"{number:06d}")) for number in old}
+    gone = [number for number in old if _promoted_before(root / f"{number:06d}", cleaning.older_than)]
+    if not cleaning.dry_run:
+        versions.remove_versions(run, gone)
     size = sum(file.bytes for number in gone for file in files[number])
     count = sum(len(files[number]) for number in gone)
     example = f"{versions.MODELS}/{gone[0]:06d}" if gone else ""
@@ -166,6 +185,11 @@ def _old_versions(recipe: Recipe, run: RunFolder, cleaning: Cleaning) -> list[Re
     )
 
 
+def _promoted_before(folder: Path, seconds: float) -> bool:
+    """The model's files are links and may be older: the folder's own time is that of the promotion."""
+    return FoundFile("", 0, folder.stat().st_mtime).age() >= seconds
+
+
 def _unused_embeddings(recipe: Recipe, run: RunFolder, cleaning: Cleaning) -> list[Removed]:
     if recipe.embeddings.folder is not None:
         raise UserError(
@@ -173,8 +197,10 @@ def _unused_embeddings(recipe: Recipe, run: RunFolder, cleaning: Cleaning) -> li
             "known here. Set embeddings.max_bytes, by which the ones used least recently go."
         )
     store = check_stores.store_folder(recipe, run)
+    if store is None or not store.is_dir():
+        return []
     used = keys_in_use(run, recipe.jobs())
-    if store is None or used is None or not store.is_dir():
+    if used is None:
         return []
     segments, _ = check_stores.read_segments(store)
     found = list(unused_entries(segments, used))

@@ -41,6 +41,12 @@ _HALF_FOLDER: Final = re.compile(
 )  # trainer.checkpoint, trainer.export, trainer.packed_columns
 _CORPUS_FOLDER: Final = re.compile(r"\.corpus-[a-z0-9_]{8}")  # trainer.evaluate.load
 _SKETCH_PART: Final = re.compile(r"(\.(texts|rows|sketches))?\.arrow$")
+_FOLDERS: Final = frozenset({*JOBS, "embeddings", "models", "refresh", "schedule", "_forgetting"})
+_TOP_TEMPORARY: Final = (".recipe.yaml.", ".forgotten.json.")
+_OF_KILLED_JOBS: Final = {
+    "_exchange": "the shuffle of a job that was killed",
+    progress.PROGRESS: "the progress of a job that was killed",
+}
 _SPACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -88,15 +94,14 @@ def find_leftovers(run: RunFolder, files: Iterable[FoundFile], records: Mapping[
 
 def _unfinished(file: FoundFile) -> str | None:
     *folders, name = file.steps
-    in_known_place = bool(folders) or name.startswith((".recipe.yaml", ".log.jsonl"))
-    if in_known_place and _TEMPORARY.fullmatch(name) and _is_ours(file):
+    if (folders[0] not in _FOLDERS) if folders else not name.startswith(_TOP_TEMPORARY):
+        return None  # another run's, say, whose folder lies in this one's, and which may be at work
+    if _TEMPORARY.fullmatch(name) and _is_ours(file):
         return "a temporary file of a writer that was killed"
-    if len(folders) > 1 and folders[0] in JOBS and folders[1] == "_exchange":
-        return "the shuffle of a job that was killed"
-    if len(folders) > 1 and folders[0] in JOBS and folders[1] == progress.PROGRESS:
-        return "the progress of a job that was killed"
+    if len(folders) > 1 and folders[0] in JOBS and folders[1] in _OF_KILLED_JOBS:
+        return _OF_KILLED_JOBS[folders[1]]
     ours = folders[:1] in (["train"], ["pack"], ["models"])
-    if ours and any(_HALF_FOLDER.fullmatch(step) for step in file.steps[1:]):
+    if ours and (any(_HALF_FOLDER.fullmatch(step) for step in folders[1:]) or name == "metrics.jsonl.partial"):
         return "a folder that was not finished"
     if any(_CORPUS_FOLDER.fullmatch(step) for step in folders):
         return "an evaluation corpus that was not finished"

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,11 +28,14 @@ class FoundFile:
         return max(0.0, time.time() - self.modified)
 
 
-def files_below(folder: str) -> list[FoundFile]:
-    """All files below a folder, sorted by path; none where there is no such folder. Links are not followed."""
+def files_below(folder: str, through: Collection[str] = ()) -> list[FoundFile]:
+    """All files below a folder, sorted by path; none where there is no such folder. Links are not followed, but for folders
+    directly in it that are named in `through`: a job's folder may lie on another disk."""
     if storage.is_local(folder):
         root = Path(str(storage.split_url(folder)[1]))
-        return sorted(_local_files(root), key=lambda file: file.path)
+        linked = [root / name for name in sorted(through) if (root / name).is_symlink() and (root / name).is_dir()]
+        found_here = [file for each in (root, *linked) for file in _local_files(each, root)]
+        return sorted(found_here, key=lambda file: file.path)
     filesystem, path = storage.split_url(folder)
     filesystem.invalidate_cache(path)
     root_path = str(path).rstrip("/")
@@ -47,8 +50,8 @@ def files_below(folder: str) -> list[FoundFile]:
     return sorted(found, key=lambda file: file.path)
 
 
-def _local_files(root: Path) -> Iterator[FoundFile]:
-    for folder, _, names in os.walk(root):
+def _local_files(top: Path, root: Path) -> Iterator[FoundFile]:
+    for folder, _, names in os.walk(top):
         for name in names:
             path = Path(folder, name)
             try:

@@ -1,11 +1,13 @@
 """pairmill's own leftovers in the system's folder for temporary files: what no living process holds.
 
-All names begin with `pairmill-`. An entry is held where a living process has it in its command line, has a file in it open
+An entry is pairmill's by a name that only tempfile gives, `pairmill-` and eight characters, by rights that its user alone has,
+and by holding no run: who names a run folder /tmp/pairmill-mine keeps it. An entry is held where a living process has it in its command line, has a file in it open
 or mapped, or is a pairmill process that is older than the entry.
 """
 
 import contextlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -15,9 +17,13 @@ from typing import Final
 
 import psutil
 
+from pipelines.manifest import MANIFEST
+from pipelines.run_folder import LOCK, REMOTE_LOCK
 from pipelines.upkeep.run_files import FoundFile, files_below
 
 PREFIX: Final = "pairmill-"
+_NAME: Final = re.compile(rf"{PREFIX}((evaluate|upload|bm25|corpus|vectors)-)?[a-z0-9_]{{8}}")
+_OF_RUNS: Final = frozenset({MANIFEST, LOCK, REMOTE_LOCK})
 LEAST_AGE_SECONDS: Final = 3600.0  # a process in another container has its files here, and cannot be seen
 _OURS: Final = ("pairmill", "pipelines.", "trainer.")
 
@@ -45,15 +51,19 @@ def abandoned_entries(folder: Path | None = None) -> list[TemporaryEntry]:
 
 
 def _entry(path: Path) -> TemporaryEntry | None:
-    """None for what is not this user's, or too young, or a link."""
+    """None for what is not pairmill's or not this user's, or too young, or a link."""
+    if not _NAME.fullmatch(path.name):
+        return None
     try:
         state = path.lstat()
     except FileNotFoundError:
         return None
     is_plain = stat.S_ISDIR(state.st_mode) or stat.S_ISREG(state.st_mode)
-    if state.st_uid != os.getuid() or not is_plain:
+    if state.st_uid != os.getuid() or not is_plain or state.st_mode & 0o077:
         return None
     inside = files_below(str(path)) if stat.S_ISDIR(state.st_mode) else []
+    if any(file.steps[-1] in _OF_RUNS for file in inside):
+        return None
     entry = TemporaryEntry(
         path,
         sum(file.bytes for file in inside) if inside else state.st_size,

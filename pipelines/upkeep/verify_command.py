@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bar
 
 from pipelines import storage
-from pipelines.recipe import Recipe, load_recipe
+from pipelines.recipe import JOBS, Recipe, load_recipe
 from pipelines.report.text import visible
 from pipelines.run_folder import RunFolder, locked
 from pipelines.shards import ShardFile
@@ -64,7 +64,7 @@ def verify(run: RunFolder, quick: bool = False, advance: Callable[[int, int], No
     """
     recipe = load_recipe(run.recipe)
     with _held(run):
-        files = files_below(run.url)
+        files = files_below(run.url, through=(*JOBS, "embeddings", "models"))
         records, findings = check_records.read_records(run, files)
         checked, of_files = _check_shards(run, records, quick, advance or _tell_nobody)
         findings += of_files
@@ -73,6 +73,7 @@ def verify(run: RunFolder, quick: bool = False, advance: Callable[[int, int], No
             for name, part in of_job.parts.items():
                 counted = {file.path: reasons for file in part.files if (reasons := checked.get((job, file.path)))}
                 findings += check_records.check_part(job, name, part, counted)
+            findings += check_records.check_named_alike(job, of_job)
             findings += check_records.check_inputs(job, records)
         findings += check_records.check_fingerprints(recipe, run, records)
         findings += check_beside(run, files, records, quick)
@@ -139,7 +140,7 @@ def _check_stores(
     findings += check_stores.check_answers(run, files, quick)
     findings += check_stores.check_versions(run, quick)
     trained = records.get("train")
-    findings += check_stores.check_trained(run, finished=trained is not None and trained.manifest is not None)
+    findings += check_stores.check_trained(run, None if trained is None else trained.manifest, quick)
     return findings
 
 

@@ -9,6 +9,7 @@ import errno
 import http.client
 import io
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, BinaryIO, Final, TypeVar, cast
@@ -24,12 +25,18 @@ _BUFFER: Final = 1 << 20
 _PASSING: Final = frozenset(
     {
         *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ECONNABORTED),
+        errno.EBUSY,  # what s3fs makes of SlowDown and ServiceUnavailable
         *(errno.ECONNREFUSED, errno.EPIPE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
     }
 )
 _PASSING_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_CLIENTS: Final = frozenset({"aiohttp", "botocore", "aiobotocore", "urllib3", "requests", "gcsfs", "huggingface_hub"})
-_OF_CONNECTIONS: Final = ("Timeout", "Connect", "Disconnected", "Incomplete", "Payload", "Protocol", "ChunkedEncoding")
+_CLIENTS: Final = frozenset(
+    {"aiohttp", "botocore", "aiobotocore", "urllib3", "requests", "httpx", "httpcore", "gcsfs", "huggingface_hub"}
+)
+_OF_CONNECTIONS: Final = (
+    *("Timeout", "Connect", "Disconnected", "Incomplete", "Payload", "Protocol", "ChunkedEncoding", "ReadError"),
+    "WriteError",
+)
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -47,16 +54,24 @@ def is_passing(error: BaseException) -> bool:
         return False
     if isinstance(error, TimeoutError | ConnectionError | asyncio.TimeoutError | http.client.IncompleteRead):
         return True
-    status = next(
-        (code for name in ("status", "code", "status_code") if isinstance(code := getattr(error, name, None), int)),
-        None,
-    )
+    status = _status(error)
     if status is not None:
         return status in _PASSING_STATUS
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _PASSING
     of_client = type(error).__module__.partition(".")[0] in _CLIENTS
     return of_client and any(word in type(error).__name__ for word in _OF_CONNECTIONS)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error of a client tells, its own or that of the answer it keeps."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore
+        told = answer.get("ResponseMetadata")
+        status = told.get("HTTPStatusCode") if isinstance(told, dict) else None
+        return status if isinstance(status, int) else None
+    found = (getattr(each, name, None) for each in (error, answer) for name in ("status", "code", "status_code"))
+    return next((code for code in found if isinstance(code, int)), None)
 
 
 def retried(what: str, call: Callable[[], Result]) -> Result:
@@ -115,12 +130,13 @@ class SteadyFile(io.RawIOBase):
         self._is_local = isinstance(self._system, LocalFileSystem)
         self._position = 0
         self._file: Any = None
-        self._state: tuple[Any, ...] = ()
+        self._state: tuple[Any, ...] = ()  # of a file in a store
+        self._opened_first: tuple[int, ...] | None = None  # of a local one
         self._file = retried(f"open {path}", self._opened)
 
     def _opened(self) -> Any:
         if self._is_local:
-            return open(self._inside, "rb", buffering=0)  # noqa: PTH123  # closed with this object
+            return self._opened_locally()
         info = self._system.info(self._inside)
         state = (info.get("size"), *(str(info.get(name)) for name in ("ETag", "etag", "generation", "updated")))
         if self._state and state != self._state:
@@ -129,6 +145,18 @@ class SteadyFile(io.RawIOBase):
             )
         self._state = state
         return self._system.open(self._inside, "rb")
+
+    def _opened_locally(self) -> Any:
+        file = open(self._inside, "rb", buffering=0)  # noqa: PTH123, SIM115  # closed with this object
+        found = os.fstat(file.fileno())
+        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._opened_first is not None and state != self._opened_first:
+            file.close()
+            raise ChangedFileError(
+                f"{self._path} changed while it was read, at byte {self._position}: let its writer finish, then run again."
+            )
+        self._opened_first = state
+        return file
 
     def readinto(self, buffer: Any) -> int:
         try:

@@ -74,9 +74,9 @@ def test_training_needs_its_model_and_its_checkpoints(recipe: Recipe, tiny_model
     assert training_bytes(recipe) == weights * (1 + 4 * (recipe.train.keep_checkpoints + 1))
 
 
-def free_bytes(monkeypatch: pytest.MonkeyPatch, of_run: int, of_temporary: int, run: Path) -> None:
+def free_bytes(monkeypatch: pytest.MonkeyPatch, of_run: int, of_temporary: int, run: Path, total: int = 10**12) -> None:
     def usage(folder: Path) -> Usage:
-        return Usage(0, 0, of_run if folder == run.parent or run in (folder, *folder.parents) else of_temporary)
+        return Usage(total, 0, of_run if folder == run.parent or run in (folder, *folder.parents) else of_temporary)
 
     monkeypatch.setattr(disk_space.shutil, "disk_usage", usage)
     monkeypatch.setattr(disk_space.tempfile, "gettempdir", lambda: "/")
@@ -86,9 +86,8 @@ def test_a_job_is_refused_where_the_disk_has_too_little_room(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(str(tmp_path / "run"))
-    reserve = recipe.runner.disk_reserve_bytes
-    assert reserve == 256 * 2**20
-    enough = reserve + round(1.2 * raw_bytes(recipe))
+    assert recipe.runner.disk_reserve_bytes == "auto"
+    enough = 256 * 2**20 + round(1.2 * raw_bytes(recipe))
     free_bytes(monkeypatch, enough, 10**12, tmp_path / "run")
     check_room(recipe, run, "extract")
     free_bytes(monkeypatch, enough - 1, 10**12, tmp_path / "run")
@@ -96,6 +95,22 @@ def test_a_job_is_refused_where_the_disk_has_too_little_room(
         check_room(recipe, run, "extract")
     without = recipe.model_copy(update={"runner": recipe.runner.model_copy(update={"disk_reserve_bytes": None})})
     check_room(without, run, "extract")
+
+
+def test_on_a_small_disk_a_run_that_fits_begins(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, total = RunFolder(str(tmp_path / "run")), 40 * 2**20
+    enough = total // 20 + round(1.2 * raw_bytes(recipe))
+    free_bytes(monkeypatch, enough, total // 20, tmp_path / "run", total)
+    check_room(recipe, run, "extract")
+    free_bytes(monkeypatch, enough - 1, total // 20, tmp_path / "run", total)
+    with pytest.raises(UserError, match=r"runner.disk_reserve_bytes keeps 2\.1 MB"):
+        check_room(recipe, run, "extract")
+    runner = recipe.runner.model_copy(update={"disk_reserve_bytes": 10 * 2**20})
+    free_bytes(monkeypatch, enough, total, tmp_path / "run", total)
+    with pytest.raises(UserError, match=r"keeps 10\.5 MB"):
+        check_room(recipe.model_copy(update={"runner": runner}), run, "extract")
 
 
 def test_a_full_temporary_folder_is_told_before_work(

@@ -120,6 +120,27 @@ def test_what_does_not_give_way_ends_all_the_same(number: signal.Signals, code: 
     assert process.stdout.read() == b"caught\n"
 
 
+LOCKED = """
+import os, signal, threading
+from pipelines.interruption import Interrupted, ended_by_signals
+from trainer.training_run import _stopped_by_signal
+with threading._active_limbo_lock, _stopped_by_signal() as stopped:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(stopped.is_set(), flush=True)
+try:
+    with ended_by_signals(), threading._active_limbo_lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("not reached")
+except Interrupted as error:
+    print(error.exit_code, flush=True)
+"""
+
+
+def test_a_signal_that_comes_while_a_thread_is_begun_is_acted_on() -> None:
+    found = subprocess.run([sys.executable, "-c", LOCKED], capture_output=True, timeout=120, check=True)
+    assert found.stdout == b"True\n143\n"
+
+
 def test_a_second_signal_ends_at_once() -> None:
     process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"

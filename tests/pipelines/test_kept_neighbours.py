@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipelines import kept_neighbours
 from pipelines.kept_neighbours import KeptFiles, KeptOnDisk, ListWriter, finish, open_search, prepare
@@ -92,3 +93,47 @@ def test_a_job_that_keeps_none_removes_what_was_kept(tmp_path):
     searched(tmp_path, vectors(10), vectors(2, seed=1))
     kept_neighbours.forget(str(tmp_path))
     assert not (tmp_path / "_neighbours").exists()
+
+
+def test_lists_that_are_written_anew_while_they_are_read_are_those_that_were_there(tmp_path):
+    """As where a finished job has to do a task again: it goes on from its own generation."""
+    corpus, queries = vectors(300), vectors(12, seed=1)
+    searched(tmp_path, corpus, queries)
+    files = prepare(str(tmp_path), "f", VectorFiles.of(corpus), {"kind": None})
+    assert files.before == files.now
+    search = open_search(files, "kind", VectorFiles.of(corpus), None, SearchSettings())
+    with ListWriter(files, "a") as writer:
+        search.top_k(queries[::-1].copy(), np.full(12, 5))
+        writer.write([search])
+    assert search.top_k(queries, np.full(12, 5)).rows.tolist() == best(corpus, queries).tolist()
+
+
+@pytest.mark.parametrize("torn", ["lists/a.arrow", "*.keys.npy", "../current.json"])
+def test_a_torn_file_makes_the_search_a_full_one(tmp_path, torn):
+    corpus, queries = vectors(100), vectors(4, seed=1)
+    searched(tmp_path, corpus, queries)
+    generation = json.loads((tmp_path / "_neighbours" / "current.json").read_text())["generation"]
+    (path,) = (tmp_path / "_neighbours" / generation).glob(torn)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    changed = np.concatenate([corpus[3:], vectors(2, seed=2)])
+    found, in_full = searched(tmp_path, changed, queries, "g")
+    assert in_full == 4
+    assert found.tolist() == best(changed, queries).tolist()
+
+
+def test_a_torn_file_of_the_run_that_goes_on_is_written_anew(tmp_path):
+    corpus = vectors(100)
+    files = prepare(str(tmp_path), "f", VectorFiles.of(corpus), {"kind": None})
+    (path,) = Path(files.now).glob("*.keys.npy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    prepare(str(tmp_path), "f", VectorFiles.of(corpus), {"kind": None})
+    assert path.read_bytes() == whole
+
+
+def test_a_kind_without_passages_has_no_neighbours_and_is_no_error(tmp_path):
+    corpus, rows = VectorFiles.of(vectors(10)), np.empty(0, np.int64)
+    for fingerprint in ("f", "g"):
+        files = prepare(str(tmp_path), fingerprint, corpus, {"kind": None, "none": rows})
+        assert open_search(files, "none", corpus, rows, SearchSettings()).lists == []
+        finish(files)

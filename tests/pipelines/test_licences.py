@@ -66,6 +66,20 @@ def test_both_licences_of_a_conjunction_are_needed() -> None:
     assert LicenceSettings(only=("mit", "cc-by-nc-4.0")).allows("MIT AND CC-BY-NC-4.0")
 
 
+@pytest.mark.parametrize(
+    "licence",
+    [
+        *("CC-BY-4.0, but not for sale", "cc-by-4.0-noncommercial-addendum", "CC BY 4.0 NC", "CC-BY-NC 4.0"),
+        *("CC BY-SA or GPL", "(CC-BY-4.0 OR MIT) AND CC-BY-NC-4.0", "CC-BY-NC-4.0 AND (MIT OR CC-BY-4.0)", "unknown"),
+    ],
+)
+def test_a_family_takes_no_licence_with_more_conditions(licence: str) -> None:
+    settings = LicenceSettings(only=("cc-by-[0-9]*", "mit", "apache*"))
+    assert not settings.allows(licence)
+    assert settings.allows("CC BY 3.0 DE") and settings.allows("CC-BY-NC-4.0 OR MIT")
+    assert LicenceSettings(only=("*",)).allows(licence) == (licence != "unknown")
+
+
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(ValidationError, match="an empty name is no licence"):
         LicenceSettings(only=("cc-by-4.0", " "))

@@ -26,9 +26,23 @@ for job in sys.argv[3:]:
 """
 
 
-def run(recipe, folder, jobs=JOBS):
+KILLED_WHILE_MINING = """
+from pipelines.job import Job
+
+run_tasks = Job.run_tasks
+
+def until_pairs(job, tasks, write, **options):
+    if job.name == "mine" and not tasks[0].name.startswith("encode-"):
+        raise SystemExit(0)
+    return run_tasks(job, tasks, write, **options)
+
+Job.run_tasks = until_pairs
+"""
+
+
+def run(recipe, folder, jobs=JOBS, first=""):
     """All jobs in one process: starting one takes longer than the work."""
-    command = [sys.executable, "-c", ONE_PROCESS, str(recipe), str(folder), *jobs]
+    command = [sys.executable, "-c", first + ONE_PROCESS, str(recipe), str(folder), *jobs]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     return folder
@@ -100,13 +114,13 @@ def test_only_queries_that_are_new_or_lost_neighbours_are_searched_in_full(refre
 
 
 def test_a_shard_that_dedup_would_write_again_is_left_alone(refreshed):
-    files = [refreshed / name / "dedup" / "pairs" for name in ("before", "run")]
-    same = [path.name for path in files[0].iterdir() if (files[1] / path.name).exists()]
-    kept = [name for name in same if (files[0] / name).read_bytes() == (files[1] / name).read_bytes()]
-    now = (refreshed / "run" / "dedup" / "_MANIFEST.json").stat().st_mtime
-    assert kept
-    for name in kept:
-        assert now - (files[1] / name).stat().st_mtime > 0.5
+    then, now = (parts(refreshed / name, "dedup") for name in ("before", "run"))
+    began = (refreshed / "run" / "extract" / "_MANIFEST.json").stat().st_mtime
+    for task, part in now.items():
+        unchanged = task in then and then[task]["details"]["written_from"] == part["details"]["written_from"]
+        for file in part["files"]:
+            written = (refreshed / "run" / "dedup" / file["path"]).stat().st_mtime
+            assert (written < began) == unchanged
 
 
 def test_neighbours_of_the_last_run_alone_are_kept(refreshed):
@@ -154,3 +168,35 @@ def test_with_affected_pairs_keep_the_negatives_that_still_hold(tmp_path, tiny_m
     assert lost
     assert all(now[pair][1] for pair in lost)
     assert all(gone not in texts for _, texts in now.values())
+
+
+def test_a_run_that_was_killed_before_its_manifest_leaves_what_the_next_begins_with(refreshed, tmp_path):
+    folder = shutil.copytree(refreshed / "run", tmp_path / "run")
+    current = folder / "mine" / "_neighbours" / "current.json"
+    wanted = current.read_bytes()
+    current.unlink()
+    (folder / "mine" / "_MANIFEST.json").unlink()
+    run(refreshed / "tiny.yaml", folder, ["mine"])
+    assert current.read_bytes() == wanted
+    assert hashes(folder) == hashes(refreshed / "run")
+
+
+def test_a_task_that_a_finished_run_does_again_has_the_same_bytes(refreshed, tmp_path):
+    """It goes on from neighbours of its own generation, which it writes anew."""
+    folder = shutil.copytree(refreshed / "run", tmp_path / "run")
+    (folder / "mine" / "_MANIFEST.json").unlink()
+    for part in list((folder / "mine" / "_parts").glob("*.json"))[:4]:
+        part.unlink()
+    run(refreshed / "tiny.yaml", folder, ["mine"])
+    assert hashes(folder) == hashes(refreshed / "run")
+
+
+def test_a_run_that_mines_every_pair_forgets_what_was_mined_before_it_overwrites_a_shard(tmp_path, tiny_model):
+    """Killed half way, it would leave rows of two runs as those of one."""
+    jobs = ("extract", "dedup", "mine")
+    recipe = written_recipe(tmp_path, tiny_model, jobs, refresh="affected")
+    folder = run(recipe, tmp_path / "run", jobs)
+    assert (folder / "mine" / "_mined.json").exists()
+    recipe.write_text(recipe.read_text().replace("refresh: affected", "refresh: exact"))
+    run(recipe, folder, ["mine"], KILLED_WHILE_MINING)
+    assert not (folder / "mine" / "_mined.json").exists()

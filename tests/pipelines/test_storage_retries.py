@@ -227,7 +227,7 @@ def test_what_another_try_cannot_mend_is_not_tried_again(error: BaseException) -
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EBUSY])
 def test_errors_of_a_moment_are_tried_again(number: int) -> None:
     queue: list[BaseException] = [OSError(number, os.strerror(number)), TimeoutError(), ConnectionResetError()]
 
@@ -314,6 +314,76 @@ def test_a_full_disk_is_told_at_once_with_the_file(failing_files: type[_FailingF
     assert list(tmp_path.iterdir()) == []
 
 
+class _StaleFile(io.FileIO):
+    """A local file whose handle goes stale at the second read."""
+
+    reads: ClassVar[int] = 0
+
+    def readinto(self, buffer: Any) -> int:
+        _StaleFile.reads += 1
+        if _StaleFile.reads == 2:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_stale_local_file_is_read_on_unless_it_is_another_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, replaced: bool
+) -> None:
+    monkeypatch.setattr(steady, "open", lambda path, mode, buffering: _StaleFile(path, mode), raising=False)
+    monkeypatch.setattr(_StaleFile, "reads", 0)
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(CONTENT)
+    other.write_bytes(b"x" * len(CONTENT))
+    found = bytearray(10)
+    with SteadyFile(str(path)) as file:
+        assert file.readinto(found) == 10
+        if not replaced:
+            assert file.readinto(found) == 10 and found == CONTENT[10:20]
+            return
+        other.replace(path)
+        with pytest.raises(ChangedFileError, match="changed while it was read, at byte 10"):
+            file.readinto(found)
+
+
+def test_a_written_file_that_somebody_removed_is_an_error_though_an_older_one_has_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), storage.atomic_write(str(path)) as stream:
+        stream.write(b"new")
+        for temporary in tmp_path.glob(".file*"):
+            temporary.unlink()
+    assert path.read_bytes() == b"old"
+
+
+def test_a_rename_whose_answer_got_lost_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    replace, calls = Path.replace, []
+
+    def losing(self: Path, target: Path) -> Path:
+        calls.append(1)
+        found = replace(self, target)
+        if len(calls) == 1:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return found
+
+    monkeypatch.setattr(Path, "replace", losing)
+    with storage.atomic_write(str(tmp_path / "file")) as stream:
+        stream.write(b"new")
+    assert (len(calls), (tmp_path / "file").read_bytes()) == (2, b"new")
+
+
+def _answered(status: int, **told: Any) -> OSError:
+    error = OSError(f"HTTP {status}")
+    error.response = told or type("Answer", (), {"status_code": status})()  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize("status", [429, 503, 404])
+def test_a_status_that_only_the_answer_tells_counts(status: int) -> None:
+    assert is_passing(_answered(status)) == (status != 404)
+    assert is_passing(_answered(status, ResponseMetadata={"HTTPStatusCode": status})) == (status != 404)
+
+
 def test_a_local_file_reads_as_any_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
@@ -325,3 +395,15 @@ def test_a_local_file_reads_as_any_other(tmp_path: Path) -> None:
         assert b"".join(iter(lambda: stream.read(777), b"")) == CONTENT
     with pytest.raises(FileNotFoundError, match="missing"):
         open_steadily(str(tmp_path / "missing"))
+
+
+def test_removing_from_a_store_takes_a_name_for_a_name() -> None:
+    for name in ("a*", "ab", "a[b]", "folder/x*", "folder/xy"):
+        put(f"flaky://data/{name}")
+    storage.remove("flaky://data/a*")
+    storage.remove("flaky://data/a[b]")
+    storage.remove("flaky://data/folder/x*")
+    storage.remove("flaky://data/a?")
+    assert storage.list_tree("flaky://data") == ["ab", "folder/xy"]
+    storage.remove("flaky://data/folder")
+    assert storage.list_tree("flaky://data") == ["ab"]

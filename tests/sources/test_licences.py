@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sources.licences import licence_alternatives, licence_id
@@ -74,10 +76,27 @@ def test_one_name_stays_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["cc-by-nc-4.0", "CC BY-ND 4.0", "CC BY 4.0 and more terms", "not CC BY 4.0", "mitigated"]
+    "other",
+    [
+        *("cc-by-nc-4.0", "CC BY-ND 4.0", "CC BY 4.0 and more terms", "not CC BY 4.0", "mitigated"),
+        *("CC BY 4.0 NC", "CC-BY-4.0-ND", "CC BY 4.0 NonCommercial", "CC BY 4.0 (non-commercial use)"),
+        *("CC0 for the metadata, texts all rights reserved", "cc0 or cc-by-nc", "cc-zero-nc"),
+        "https://notcreativecommons.org/licenses/by/4.0/",
+    ],
 )
 def test_a_stricter_licence_is_never_taken_for_a_freer_one(other: str) -> None:
-    assert licence_id(other) not in ("cc-by-4.0", "mit")
+    assert not re.fullmatch(r"cc-by-4\.0(-[a-z]{2})?|cc0-1\.0|mit", licence_id(other) or "")
+
+
+@pytest.mark.parametrize("written", ["CC0 (public domain)", "CC Zero 1.0 Universal", "cc0 v1.0", "CC-0"])
+def test_cc0_is_known_with_its_explanations(written: str) -> None:
+    assert licence_id(written) == "cc0-1.0"
+
+
+def test_an_expression_with_parentheses_inside_is_one_name() -> None:
+    assert licence_alternatives("(MIT OR GPL-3.0)") == (frozenset({"mit"}), frozenset({"gpl-3.0"}))
+    for written in ("(MIT OR GPL-3.0) AND CC-BY-NC-4.0", "CC-BY-NC-4.0 AND (MIT OR GPL-3.0)"):
+        assert licence_alternatives(written) == (frozenset({written.lower()}),)
 
 
 def test_expressions_are_taken_apart() -> None:

@@ -140,3 +140,16 @@ def test_one_bit_of_a_vector_gives_another_key(changed):
     other = QUERY.copy()
     other.view(np.uint16)[0, changed] ^= 1
     assert vector_keys(QUERY).tolist() != vector_keys(other).tolist()
+
+
+@given(seed=st.integers(0, 2**32), at_once=st.integers(1, 40))
+def test_corpora_matched_part_by_part_are_matched_as_at_once(seed, at_once):
+    random = np.random.default_rng(seed)
+    then, now = (random.integers(0, 12, (count, 2)).astype(np.uint64) for count in random.integers(0, 60, 2))
+    for matched in (match(then, now, at_once), match(then, now)):
+        there = matched.now >= 0
+        assert then[there].tolist() == now[matched.now[there]].tolist()
+        assert sorted([*matched.now[there], *matched.added]) == list(range(len(now)))
+        gone, added = ({tuple(key) for key in keys.tolist()} for keys in (then[~there], now[matched.added]))
+        assert not gone & added
+        assert matched.added.tolist() == sorted(matched.added.tolist())

@@ -207,9 +207,10 @@ def test_a_killed_process_resumes_to_the_same_bytes(model, data, uninterrupted, 
     assert weights(tmp_path) == weights(uninterrupted)
 
 
-def test_sigterm_keeps_the_step_under_way_and_leaves_with_143(model, data, uninterrupted, tmp_path):
+@pytest.mark.parametrize("step", [7, 12])
+def test_sigterm_keeps_the_step_under_way_and_leaves_with_143(model, data, uninterrupted, tmp_path, step):
     def on_progress(line: dict) -> None:
-        if line["step"] == 7:
+        if line["step"] == step:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
 
@@ -218,7 +219,8 @@ def test_sigterm_keeps_the_step_under_way_and_leaves_with_143(model, data, unint
         train(data, tmp_path, settings_for(model), on_progress)
     assert stopped.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
-    assert train(data, tmp_path, settings_for(model)).resumed_from == 7
+    assert not (tmp_path / "model").exists()
+    assert train(data, tmp_path, settings_for(model)).resumed_from == step
     assert lines(tmp_path) == lines(uninterrupted)
     assert weights(tmp_path) == weights(uninterrupted)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipelines.data_card.croissant import croissant, licence_url
 from pipelines.data_card.facts import CardFacts, JobCounts, SourceFacts, name_of
 from pipelines.data_card.readme import front_matter, language_tags, markdown, readme, size_category
+from pipelines.data_card.write import _licences
 from pipelines.shards import ShardFile
 
 HOSTILE = "x</script><img src=x onerror=alert(1)> | [a](javascript:b) ``` \n---\n\x1b[31m\u202e!!python/object **b** www.evil.example"
@@ -102,9 +103,19 @@ def hostile_facts() -> CardFacts:
     source = SourceFacts(HOSTILE, "jsonl", 1, 1, 1, ((HOSTILE.lower(), 1),))
     jobs = (JobCounts("filter", 2, 1, ((HOSTILE, 1, HOSTILE),)),)
     settings = {"filter": {HOSTILE: [HOSTILE]}}
-    return replace(
+    hostile = replace(
         FACTS, name=HOSTILE, sources=(source,), jobs=jobs, settings=settings, models=(("Tokenizer", HOSTILE),)
     )
+    return replace(hostile, kinds=(("`<img src=x>| x", 1),), languages=(("`<img src=y>| y", 1),))
+
+
+def test_many_licences_are_summed_up() -> None:
+    names = tuple((f"terms {number}", 1) for number in range(250))
+    facts = replace(FACTS, sources=(SourceFacts("web", "jsonl", 1, 1, 250, names),))
+    assert "; 210 others (210) |" in readme(facts)
+    assert len(json.loads(croissant(facts, []))["license"]) == 100
+    listed = _licences(facts)
+    assert listed[-1] == {"licence": "150 others", "pairs": 150} and len(listed) == 101
 
 
 def test_nothing_of_the_data_is_markup_in_the_card() -> None:
@@ -113,6 +124,7 @@ def test_nothing_of_the_data_is_markup_in_the_card() -> None:
     assert front["license"] == "other" and "<img" in front["pretty_name"]
     body = text.split("---\n", 2)[2]
     outside = re.sub(r"(?ms)^(`{3,})yaml\n.*?^\1$", "", body)
+    outside = re.sub(r"`[^`|\n]+`", "", outside)  # code spans
     assert "<img" not in outside and "</script" not in outside
     assert "](javascript" not in outside and "**b**" not in outside and "www.evil" not in outside
     assert not any(character in text for character in "\x1b\u202e")

@@ -1,6 +1,7 @@
 """Further models in job evaluate: figures beside the trained one's, nothing encoded twice, and what makes it run again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipelines.job_process import execute
 from pipelines.jobs import evaluate
 from pipelines.manifest import read_manifest, write_manifest
 from pipelines.recipe import load_recipe
-from pipelines.refresh import gate, versions
+from pipelines.refresh import content_states, gate, versions
 from pipelines.run_folder import RunFolder
 from tests.pipelines.conftest import recipe_content
 from tests.pipelines.evaluation_folders import write_sts
@@ -94,6 +95,27 @@ def test_the_same_model_elsewhere_leaves_the_job_up_to_date_and_another_one_does
     assert fingerprint(current=tiny_model) == done  # the same bytes
     assert fingerprint(current=f"{run.url}/train/model") != done
     assert fingerprint(before=tiny_model) != done and fingerprint() != done
+
+
+def test_files_to_evaluate_on_are_compared_by_content_and_read_once(evaluated, monkeypatch):
+    folder, run, recipe = evaluated
+    monkeypatch.setattr(content_states, "_UNSURE_NS", 0)
+    files = sorted(path for path in (folder / "sts").rglob("*") if path.is_file())
+    as_it_was = files[0].read_bytes()
+
+    def fingerprint(**more):
+        return evaluate.plan(load_recipe(str(recipe), more), run).fingerprint("evaluate", evaluate.VERSION)
+
+    before, by_time = fingerprint(), fingerprint(**{"extract.compare_files": "time"})
+    os.utime(files[0], (10**9, 10**9))
+    assert fingerprint() == before and fingerprint(**{"extract.compare_files": "time"}) != by_time
+    with monkeypatch.context() as patched:
+        patched.setattr(content_states, "_hashed_once", lambda path, counter: pytest.fail(f"{path} was read again"))
+        assert fingerprint() == before
+    files[0].write_bytes(as_it_was + b"\n")
+    assert fingerprint() != before
+    files[0].write_bytes(as_it_was)
+    assert fingerprint() == before
 
 
 def test_without_further_models_the_fingerprint_is_what_it_always_was(evaluated):

@@ -13,7 +13,7 @@ from pipelines.manifest import read_manifest, write_manifest
 from pipelines.recipe import Recipe
 from pipelines.refresh import estimate
 from pipelines.refresh.estimate import Asking, PastRun, Volume, expected_requests, expected_seconds, past_runs
-from pipelines.refresh.plan import plan_refresh, plan_run
+from pipelines.refresh.plan import plan_work
 from pipelines.refresh.records import JobRecord, RefreshRecord, SourceChange
 from pipelines.refresh.shown import RefreshOptions, describe_plan, show_plan
 from pipelines.run_folder import RunFolder
@@ -53,7 +53,7 @@ def shown(recipe: Recipe, run: RunFolder, **options: bool) -> str:
 
 
 def test_an_unchanged_run_has_nothing_to_do(recipe, run):
-    plan = plan_refresh(recipe, run)
+    plan = plan_work(recipe, run)
     assert [(job.job, job.runs) for job in plan.jobs] == [("extract", False), ("report", False)]
     assert (plan.disk_needed, plan.seconds, plan.running) == (0, 0.0, ())
     assert describe_plan(plan) == ["Every job is up to date."]
@@ -63,7 +63,7 @@ def test_a_new_file_is_told_with_its_size_and_what_follows_from_it(recipe, run, 
     write_rows(corpus / "b.jsonl", range(100, 140))
     new = (corpus / "b.jsonl").stat().st_size
     before = read_manifest(run.job("extract"))
-    plan = plan_refresh(recipe, run)
+    plan = plan_work(recipe, run)
     extract, report = plan.jobs
     assert extract.why == f"files: 1 new ({new / 1000:.1f} kB to read)"
     assert report.why == "extract runs"
@@ -75,24 +75,24 @@ def test_a_new_file_is_told_with_its_size_and_what_follows_from_it(recipe, run, 
 
 def test_changed_settings_are_named(recipe, run):
     other = changed(recipe, extract={"max_quarantined_share": 0.5}, report={"samples": 3})
-    extract, report = plan_run(other, run).jobs
+    extract, report = plan_work(other, run).jobs
     assert extract.why == "settings changed: max_quarantined_share"
     assert report.why == "settings changed: samples; extract runs"
     source = recipe.sources[0].model_dump() | {"kind": "other"}
-    assert plan_run(changed(recipe, sources=[source]), run).jobs[0].why == "settings changed: sources.0.kind"
+    assert plan_work(changed(recipe, sources=[source]), run).jobs[0].why == "settings changed: sources.0.kind"
 
 
 def test_another_version_of_a_job_and_lost_files_are_told_apart(recipe, run, monkeypatch):
     (Path(run.url) / "extract" / read_manifest(run.job("extract")).files[0].path).unlink()
-    assert plan_run(recipe, run).jobs[0].why == "some of its files are gone"
+    assert plan_work(recipe, run).jobs[0].why == "some of its files are gone"
     from pipelines.jobs import extract
 
     monkeypatch.setattr(extract, "VERSION", 10**6)
-    assert plan_run(recipe, run).jobs[0].why == "this version of pairmill writes it differently"
+    assert plan_work(recipe, run).jobs[0].why == "this version of pairmill writes it differently"
 
 
 def test_a_job_that_never_ran_has_no_history(corpus, run, tiny_model):
-    plan = plan_refresh(small_recipe(corpus, tiny_model, "dedup", "pack", "train", "evaluate"), run)
+    plan = plan_work(small_recipe(corpus, tiny_model, "dedup", "pack", "train", "evaluate"), run)
     assert [(job.job, job.why) for job in plan.running] == [
         ("dedup", "not run yet"),
         ("pack", "not run yet"),
@@ -126,7 +126,7 @@ def test_the_plan_as_json_is_one_object(recipe, run, capsys):
 
 def test_sources_that_are_not_there_are_told_and_the_rest_is_planned(recipe, run, corpus):
     (corpus / "a.jsonl").unlink()
-    plan = plan_refresh(recipe, run)
+    plan = plan_work(recipe, run)
     assert "had 1 files at the last refresh" in plan.problem
     assert [job.runs for job in plan.jobs] == [True, True]
 
@@ -178,14 +178,14 @@ def test_requests_and_money_follow_the_new_share(tmp_path):
 def test_an_unfinished_job_says_how_far_it_came(recipe, run):
     manifest = read_manifest(run.job("extract"))
     (Path(run.url) / "extract/_MANIFEST.json").unlink()
-    assert plan_run(recipe, run).jobs[0].why == "not run yet"
+    assert plan_work(recipe, run).jobs[0].why == "not run yet"
     from pipelines.progress import announce
 
     tasks = [path.stem for path in (Path(run.url) / "extract/_parts").iterdir()]
     announce(run.job("extract"), [*tasks, "another"])
-    assert plan_run(recipe, run).jobs[0].why == "not finished: 1 of 2 parts are"
+    assert plan_work(recipe, run).jobs[0].why == "not finished: 1 of 2 parts are"
     write_manifest(run.job("extract"), manifest)
-    assert not plan_run(recipe, run).jobs[0].runs
+    assert not plan_work(recipe, run).jobs[0].runs
 
 
 def test_every_job_that_works_by_difference_is_a_job():

@@ -11,7 +11,7 @@ from pipelines import job_process, launcher
 from pipelines.errors import JobFailed, UserError
 from pipelines.launcher import run_recipe
 from pipelines.refresh import command, gate, history, versions
-from pipelines.refresh.records import GateDecision
+from pipelines.refresh.records import GateDecision, RefreshRecord
 from pipelines.run_folder import RunFolder
 from tests.pipelines.refresh.refreshed_runs import (
     packed_bytes,
@@ -110,6 +110,7 @@ def test_afresh_a_new_model_follows_new_data_and_is_compared_with_the_current_on
     monkeypatch.setattr(launcher, "_run_job", no_job)
     third = refreshed(recipe, run).record
     assert (third.outcome, third.version, third.gate) == ("nothing_new", 2, None)
+    run_recipe(recipe, folder, lambda event: None)  # it does not undo what the refresh did
 
 
 def _systems(run: Path) -> set[str]:
@@ -143,6 +144,7 @@ def test_training_that_continues_starts_from_the_current_version_and_not_from_it
     # What it started from stays, though one version is to be kept; and a copy of the run elsewhere is up to date.
     shutil.copytree(run, tmp_path / "copy", symlinks=True)
     monkeypatch.setattr(launcher, "_run_job", no_job)
+    run_recipe(recipe, folder, lambda event: None)
     for _ in range(2):
         assert refreshed(recipe, run).record.outcome == "nothing_new"
     assert refreshed(recipe, tmp_path / "copy").record.outcome == "nothing_new"
@@ -296,3 +298,39 @@ def test_refreshes_with_nothing_new_do_not_flood_the_history(tmp_path, corpus, t
         (4, "nothing_new"),
         (5, "nothing_new"),
     ]
+
+
+def test_what_a_killed_refresh_did_is_told_by_the_next_one(tmp_path, corpus, tiny_model, monkeypatch):
+    recipe, run = small_recipe(corpus, tiny_model), tmp_path / "run"
+    refreshed(recipe, run)
+    monkeypatch.setattr(history, "RECENT", 1)
+    for number in (2, 3):  # failures must not hide what there is to compare with
+        history.write(RunFolder(str(run)), RefreshRecord(number=number, started="", seconds=0, outcome="failed"))
+    for number in (1, 2):
+        write_rows(corpus / f"{number}.jsonl", range(1))
+
+    def killed(*given):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(history, "write", killed)
+        with pytest.raises(Killed):
+            refreshed(recipe, run)
+    monkeypatch.setattr(
+        launcher, "_run_job", lambda *given: run_job_here(*given) if given[2] == "report" else no_job(*given)
+    )
+    record = refreshed(recipe, run).record
+    assert (record.number, record.outcome, record.changes[0].changed) == (4, "data_only", 2)
+    assert [alert.kind for alert in record.alerts] == ["source_shrinks"]
+    assert refreshed(recipe, run).record.outcome == "nothing_new"
+
+
+def test_an_evaluation_folder_that_is_gone_is_told_like_any_failure(tmp_path, corpus):
+    told, gone = tmp_path / "told", tmp_path / "unmounted"
+    recipe = small_recipe(
+        corpus, "base", "pack", evaluate={"data": [str(gone)]}, refresh={"notify": {"command": ["tee", str(told)]}}
+    )
+    with pytest.raises(UserError, match="no such folder"):
+        refreshed(recipe, tmp_path / "run")
+    assert json.loads(told.read_text())["outcome"] == "failed"
+    assert str(gone) in history.read_all(RunFolder(str(tmp_path / "run")))[0].error

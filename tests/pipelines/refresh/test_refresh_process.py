@@ -15,6 +15,7 @@ from pipelines.refresh import history
 from pipelines.run_folder import RunFolder
 from tests.pipelines.refresh.refreshed_runs import small_recipe, write_rows
 
+HEAVY = {"torch", "apache_beam", "numba", "scipy", "transformers", "tokenizers", "datasets", "pandas", "sklearn"}
 REFRESH = [sys.executable, "-m", "pipelines.command_line", "refresh"]
 
 
@@ -70,4 +71,15 @@ def test_a_refresh_with_nothing_new_loads_neither_torch_nor_beam(recipe, tmp_pat
     look = "import sys; from pipelines.command_line import app; app(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", look, *words], capture_output=True, text=True, timeout=280, check=True)
     assert "Nothing is new" in done.stdout
-    assert not {"torch", "apache_beam", "numba", "transformers"} & set(done.stdout.split())
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_a_refresh_with_nothing_new_of_a_recipe_with_every_job_loads_nothing_heavy(tmp_path):
+    code = "import sys; from tests.pipelines.refresh import jobs_by_name as of; of.{}(sys.argv[1]); print(*sys.modules)"
+    root = Path(__file__).parents[3]
+    for which in ("refresh_first", "refresh_again"):
+        words = [sys.executable, "-c", code.format(which), str(tmp_path)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False, cwd=root)
+        assert done.returncode == 0, done.stderr
+    assert "Nothing is new" in done.stdout
+    assert not HEAVY & set(done.stdout.split())

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.refresh import versions
+from pipelines.refresh.state import Decided, RefreshState, write_state
 from pipelines.run_folder import RunFolder
 from tests.pipelines.refresh.models import train, write_model
 
@@ -293,6 +294,46 @@ def test_a_first_promotion_that_was_killed_is_begun_anew(run):
     assert versions.current(run) is None
     assert promote(run, "B").number == 1
     assert (Path(run.url) / "models" / "current" / "model.safetensors").read_text() == "B"
+
+
+@pytest.mark.parametrize("weights", ["A", "AB"])
+def test_the_newest_version_is_not_taken_for_an_unfinished_one_where_current_json_is_lost_or_old(run, weights):
+    pointer, before = Path(run.url) / "models" / "current.json", None
+    for each in weights:
+        before = pointer.read_bytes() if pointer.exists() else None
+        promote(run, each)
+    pointer.unlink() if before is None else pointer.write_bytes(before)
+    whole = files(Path(run.url) / "models")
+    for again in (versions.repair, lambda run: promote(run, "C"), *([versions.roll_back] if before is None else [])):
+        with pytest.raises(UserError, match="knows nothing"):
+            again(run)
+    assert files(Path(run.url) / "models") == whole
+    newest = len(weights)
+    pointer.write_text(f'{{"version": {newest}, "newest": {newest}}}')  # as the message says
+    assert versions.current(run).number == newest
+
+
+def test_without_symbolic_links_what_the_gate_decided_tells_that_current_json_was_lost(run):
+    promote(run, "A")
+    write_state(run, RefreshState(decided=Decided(train="training of A", evaluate=None, gate="", promoted=True)))
+    for name in ("current.json", "current"):
+        (Path(run.url) / "models" / name).unlink()
+    with pytest.raises(UserError, match="holds versions 1, of which"):
+        versions.repair(run)
+    assert (Path(run.url) / "models/000001/model/model.safetensors").read_text() == "A"
+
+
+def test_a_version_is_told_to_be_the_trained_model_by_its_files_or_their_content(run, monkeypatch):
+    version = promote(run, "A")
+    with monkeypatch.context() as patched:
+        patched.setattr(versions, "model_fingerprint", lambda folder: pytest.fail("no need to read gigabytes"))
+        assert versions.is_trained(run, version)
+    train(run, "A")  # other files, equal ones
+    assert versions.is_trained(run, version)
+    train(run, "B")
+    assert not versions.is_trained(run, version)
+    shutil.rmtree(Path(run.url) / "train" / "model")
+    assert not versions.is_trained(run, version)
 
 
 def test_a_current_version_that_is_gone_is_told_and_another_one_can_be_chosen(run):

@@ -47,6 +47,10 @@ NOT_OURS = (
     "my folder/.x.tmp-0123abcd.txt",
     "pack/evaluation/held_out/qrels/dev.tsv",
     "synthesize/batches/asked.jsonl",
+    "another run/extract/pairs/.000-x.parquet.tmp-0123abcd",
+    "another run/.recipe.yaml.tmp-0123abcd",
+    "experiments/data.1.tmp-",
+    "train/notes.partial",
 )
 
 
@@ -150,9 +154,28 @@ def test_versions_beyond_those_kept_go_but_never_the_current_one(copied_run: Pat
     recipe.write_text(recipe.read_text().replace("keep_versions: 5", "keep_versions: 2"))
     (told,) = cleaned(copied_run, dry_run=True)
     assert [each.number for each in versions.all_versions(run)] == [1, 2, 3, 4]
+    assert cleaned(copied_run, older_than=3600.0) == []
+    assert [each.number for each in versions.all_versions(run)] == [1, 2, 3, 4]
     (row,) = cleaned(copied_run)
     assert (row.kind, row.files, row.bytes) == (told.kind, told.files, told.bytes)
     assert [each.number for each in versions.all_versions(run)] == [1, 4]
+
+
+def test_versions_that_the_recipe_names_are_neither_removed_nor_told(copied_run: Path, tmp_path: Path) -> None:
+    run = RunFolder(str(copied_run))
+    for number in range(4):
+        model = tmp_path / f"model-{number}"
+        model.mkdir()
+        (model / "config.json").write_text(json.dumps({"number": number}))
+        versions.promote(run, model, {})
+    (copied_run / "models" / "000002" / "version.json").write_text("{")
+    recipe = copied_run / "recipe.yaml"
+    text = recipe.read_text().replace("keep_versions: 5", "keep_versions: 1")
+    recipe.write_text(text + f"# starts from {copied_run}/models/000003/model\n")
+    (told,) = cleaned(copied_run, dry_run=True)
+    (row,) = cleaned(copied_run)
+    assert (row.files, row.bytes) == (told.files, told.bytes)
+    assert sorted(each.name for each in (copied_run / "models").glob("0*")) == ["000003", "000004"]
 
 
 def test_only_vectors_of_texts_that_are_gone_are_removed(copied_run: Path) -> None:
@@ -171,6 +194,40 @@ def test_only_vectors_of_texts_that_are_gone_are_removed(copied_run: Path) -> No
     assert np.array_equal(found[there], vectors[: len(known)])
     assert len(space.segments()) == 1
     assert EmbeddingStore(copied_run / "embeddings").verify() == []
+
+
+def test_a_store_that_another_run_uses_is_left_alone(copied_run: Path) -> None:
+    half = "embeddings/0123456789abcdef0123456789abcdef/.0123456789abcdef0123456789abcdef"
+    put(copied_run, half, LEFT_BEHIND[0])
+    using = (
+        "import sys; from trainer.embedding_store import EmbeddingStore as S; S(sys.argv[1]).begin_use(tidy=False); "
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", using + "print(flush=True); input()", str(copied_run / "embeddings")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert other.stdout
+        other.stdout.readline()
+        with pytest.raises(UserError, match="in use by another run"):
+            cleaned(copied_run, embeddings=True)
+        cleaned(copied_run)
+        assert (copied_run / half).exists() and not (copied_run / LEFT_BEHIND[0]).exists()
+    finally:
+        other.communicate(b"\n")
+    cleaned(copied_run)
+    assert not (copied_run / half).exists()
+
+
+def test_what_links_lead_to_stays(copied_run: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    put(elsewhere, "pairs/.x.parquet.tmp-0123abcd", "file.parquet")
+    (copied_run / "mine").symlink_to(elsewhere)
+    (copied_run / "filter" / "pairs" / "999-gone.parquet").symlink_to(elsewhere / "file.parquet")
+    (copied_run / "filter" / "_exchange").symlink_to(elsewhere)
+    cleaned(copied_run)
+    assert all_files(elsewhere) == {"pairs/.x.parquet.tmp-0123abcd", "file.parquet"}
 
 
 def test_embeddings_that_other_runs_may_share_are_refused(copied_run: Path, tmp_path: Path) -> None:
@@ -207,7 +264,7 @@ def test_a_cleaned_run_is_up_to_date(copied_run: Path) -> None:
 
 def entry(folder: Path, name: str, hours: float) -> Path:
     path = folder / name
-    path.mkdir()
+    path.mkdir(mode=0o700)
     file = path / "recipe.yaml"
     file.write_text("name: x")
     for each in (file, path):
@@ -216,11 +273,17 @@ def entry(folder: Path, name: str, hours: float) -> Path:
 
 
 def test_only_old_entries_of_ours_that_no_process_holds_are_abandoned(tmp_path: Path) -> None:
-    abandoned = entry(tmp_path, "pairmill-abandoned", 2)
-    entry(tmp_path, "pairmill-young", 0.5)
+    abandoned = entry(tmp_path, "pairmill-abandone", 2)
+    vectors = entry(tmp_path, "pairmill-vectors-0_abcdef", 2)
+    entry(tmp_path, "pairmill-young_00", 0.5)
     entry(tmp_path, "somebody-elses", 2)
-    (tmp_path / "pairmill-link").symlink_to(abandoned)
-    named, opened = entry(tmp_path, "pairmill-named", 2), entry(tmp_path, "pairmill-opened", 2)
+    entry(tmp_path, "pairmill-my-runs", 2)
+    entry(tmp_path, "pairmill-for_all_", 2).chmod(0o755)
+    run = entry(tmp_path, "pairmill-demo_run", 2)
+    (run / ".lock").touch()
+    os.utime(run / ".lock", (time.time() - 7200,) * 2)
+    (tmp_path / "pairmill-link0000").symlink_to(abandoned)
+    named, opened = entry(tmp_path, "pairmill-named_00", 2), entry(tmp_path, "pairmill-opened_0", 2)
     reading = "import sys, time; file = open(sys.stdin.readline().strip()); print(flush=True); time.sleep(60)"
     holders = [
         subprocess.Popen([sys.executable, "-c", reading], stdin=subprocess.PIPE, stdout=subprocess.PIPE),
@@ -231,7 +294,7 @@ def test_only_old_entries_of_ours_that_no_process_holds_are_abandoned(tmp_path: 
         holders[0].stdin.write(f"{opened}/recipe.yaml\n".encode())
         holders[0].stdin.flush()
         holders[0].stdout.readline()
-        assert [each.path for each in abandoned_entries(tmp_path)] == [abandoned]
+        assert [each.path for each in abandoned_entries(tmp_path)] == [abandoned, vectors]
     finally:
         for holder in holders:
             holder.kill()

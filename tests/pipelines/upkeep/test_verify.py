@@ -1,4 +1,5 @@
 import json
+import shutil
 import sqlite3
 import struct
 from collections.abc import Callable
@@ -9,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import UserError
+from pipelines.job import BESIDE, MODEL_FINGERPRINT
 from pipelines.refresh import versions
 from pipelines.run_folder import RunFolder, locked
 from pipelines.upkeep.verify_command import Verified, finding_line, summary_line, verify
+from trainer.backbone import model_fingerprint
 from trainer.embedding_store import EmbeddingStore
 
 OneFile = Callable[[Path, str], Path]
@@ -122,8 +125,9 @@ def test_a_job_made_from_other_files_than_there_are_now_is_a_fault(copied_run: P
     content = json.loads(manifest.read_text())
     content["inputs"][1]["sha256"] = "0" * 64
     manifest.write_text(json.dumps(content))
-    (fault,) = verified(copied_run).faults
-    assert fault.what.startswith("1 of its 2 inputs are no longer what it was made from, e.g. filter/pairs/")
+    stale, edited = verified(copied_run).faults
+    assert stale.what.startswith("1 of its 2 inputs are no longer what it was made from, e.g. filter/pairs/")
+    assert edited.what == "its settings or inputs are not those that its fingerprint was made of"
 
 
 def test_an_unfinished_job_and_files_of_killed_writers_are_notes(copied_run: Path) -> None:
@@ -224,3 +228,103 @@ def test_the_held_out_set_and_other_files_beside_the_shards_are_checked(copied_r
     ]
     corpus.unlink()
     assert "pack/evaluation/held_out/corpus.jsonl" in faulty_files(copied_run, quick=True)
+
+
+@pytest.mark.parametrize("job", ["extract", "filter", "dedup"])
+def test_a_job_whose_folder_is_gone_is_a_fault_of_those_made_from_it(copied_run: Path, job: str) -> None:
+    shutil.rmtree(copied_run / job)
+    (fault, *more) = verified(copied_run).faults
+    assert (fault.file, fault.what.split(" ", 2)[2]) == (job, "was made from it, and nothing of it is there")
+    assert {each.file for each in more} <= {job}
+
+
+def test_a_job_whose_folder_lies_elsewhere_is_checked_there(
+    copied_run: Path, tmp_path: Path, one_file: OneFile
+) -> None:
+    (copied_run / "filter").rename(tmp_path / "another disk")
+    (copied_run / "filter").symlink_to(tmp_path / "another disk")
+    assert verified(copied_run).findings == ()
+    shard = one_file(copied_run / "filter", "pairs/*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert faulty_files(copied_run) == [shard.relative_to(copied_run).as_posix()]
+
+
+@pytest.mark.parametrize("part", ["texts", "rows", "sketches"])
+def test_sketches_that_changed_are_a_fault(copied_run: Path, one_file: OneFile, part: str) -> None:
+    sketches = one_file(copied_run, f"dedup/sketches/*.{part}.arrow")
+    content = bytearray(sketches.read_bytes())
+    content[len(content) // 2] ^= 1
+    sketches.write_bytes(content)
+    name = sketches.relative_to(copied_run).as_posix()
+    assert faulty_files(copied_run) == [name]
+    assert faulty_files(copied_run, quick=True) == []
+    sketches.unlink()
+    assert faulty_files(copied_run, quick=True) == [name]
+
+
+@pytest.mark.parametrize("pattern", ["dedup/_sketched/*.json", "filter/_measured/*.json"])
+def test_a_torn_record_of_what_later_runs_use_is_a_fault(copied_run: Path, one_file: OneFile, pattern: str) -> None:
+    record = one_file(copied_run, pattern)
+    for content in (record.read_text()[:-3], ""):
+        record.write_text(content)
+        assert faulty_files(copied_run) == [record.relative_to(copied_run).as_posix()]
+
+
+@pytest.mark.parametrize("key", ["bytes", "rows", "sha256"])
+def test_a_part_that_tells_other_files_than_the_manifest_is_a_fault(
+    copied_run: Path, one_file: OneFile, key: str
+) -> None:
+    part = one_file(copied_run, "filter/_parts/*.json")
+    content = json.loads(part.read_text())
+    file = content["files"][0]
+    file[key] = "0" * 64 if key == "sha256" else file[key] + 1
+    part.write_text(json.dumps(content))
+    assert part.relative_to(copied_run).as_posix() in faulty_files(copied_run)
+
+
+def test_counts_of_languages_and_settings_that_were_edited_are_faults(copied_run: Path) -> None:
+    filtered, packed = copied_run / "filter" / "_MANIFEST.json", copied_run / "pack" / "_MANIFEST.json"
+    content = json.loads(filtered.read_text())
+    content["languages"]["tiny"]["eng_Latn"]["out"] += 1
+    filtered.write_text(json.dumps(content))
+    content = json.loads(packed.read_text())
+    content["settings"]["packing"]["negatives"] += 1
+    packed.write_text(json.dumps(content))
+    whats = {fault.file: fault.what.split(" ")[0] for fault in verified(copied_run).faults}
+    assert whats == {"filter/_MANIFEST.json": "languages", "pack/_MANIFEST.json": "its"}
+
+
+def test_a_trained_model_is_compared_with_what_train_wrote(copied_run: Path, tiny_model: str) -> None:
+    model = copied_run / "train" / "model"
+    shutil.copytree(tiny_model, model)
+    (model / "README.md").write_text("A card.")
+    manifest = json.loads((copied_run / "pack" / "_MANIFEST.json").read_text())
+    sizes = {path.relative_to(model.parent).as_posix(): path.stat().st_size for path in model.iterdir()}
+    details = {"tasks": 0, BESIDE: sizes, MODEL_FINGERPRINT: model_fingerprint(str(model))}
+    empty = {"files": [], "funnel": {}, "languages": {}, "inputs": [], "dropped": {}, "rows_in": 0, "rows_out": 0}
+    (copied_run / "train" / "_MANIFEST.json").write_text(
+        json.dumps(manifest | empty | {"job": "train", "details": details})
+    )
+    assert verified(copied_run).faults == []
+    weights = model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    assert faulty_files(copied_run) == ["train/model"]
+    assert faulty_files(copied_run, quick=True) == []
+    (model / "README.md").unlink()
+    assert faulty_files(copied_run, quick=True) == ["train/model/README.md"]
+
+
+def test_results_that_were_cut_short_are_faults(copied_run: Path, one_file: OneFile) -> None:
+    table, page = copied_run / "evaluate" / "metrics.queries.parquet", copied_run / "report" / "index.html"
+    for path, content in (
+        (table, one_file(copied_run, "filter/pairs/*.parquet").read_bytes()),
+        (page, b"<html></html>\n"),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    assert faulty_files(copied_run, quick=True) == []
+    for path in (table, page):
+        path.write_bytes(path.read_bytes()[:-3])
+    assert faulty_files(copied_run, quick=True) == ["evaluate/metrics.queries.parquet", "report/index.html"]
