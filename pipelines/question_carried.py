@@ -5,7 +5,6 @@ are left out, and so are those of documents with the same text. Shards that hold
 disk, copies elsewhere.
 """
 
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -82,7 +81,4 @@ def _link(url: str, target: str) -> None:
         return
     source, copy = Path(path), Path(storage.split_url(target)[1])
     copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        copy.hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, copy)
+    storage.link_or_copy(str(source), str(copy))

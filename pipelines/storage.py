@@ -253,6 +253,14 @@ def write_json(url: str, value: Any) -> None:
         stream.write(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n")
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """The local file under a second name, so that it takes no space twice; a copy on a file system without hard links."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def remove_temporary_files(folder: str) -> None:
     """What a killed writer left behind below a local folder."""
     if is_local(folder):

@@ -228,15 +228,8 @@ def _publish(model: Path, result: Path) -> None:
 
     partial = result.with_name(f"{result.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(model, partial, copy_function=_link)
+    shutil.copytree(model, partial, copy_function=storage.link_or_copy)
     publish_folder(partial, result)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
 
 
 def local_path(url: str) -> str:

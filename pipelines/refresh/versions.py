@@ -273,17 +273,10 @@ def _write_version(run: RunFolder, version: Version, model: Path) -> None:
 
     folder = _folder(run, version.number)
     partial = folder.with_name(f".{folder.name}{_PARTIAL}")
-    shutil.copytree(model, partial / MODEL, copy_function=_hard_link)
+    shutil.copytree(model, partial / MODEL, copy_function=storage.link_or_copy)
     copy_trained_on(run, model, partial)
     (partial / VERSION_FILE).write_text(version.model_dump_json(indent=1) + "\n", "utf-8")
     publish_folder(partial, folder)
-
-
-def _hard_link(source: str, target: str) -> None:
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
 
 
 def _point(run: RunFolder, pointer: _Pointer) -> None:
