@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -187,7 +188,7 @@ def join_ranks(device: str, silence_seconds: float) -> Iterator[Ranks]:
             f"by torchrun, or unset WORLD_SIZE."
         )
     rank, count, local = (int(os.environ[name]) for name in _STARTED_BY)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
@@ -202,12 +203,27 @@ def join_ranks(device: str, silence_seconds: float) -> Iterator[Ranks]:
     dist.destroy_process_group()
 
 
-def _end_with(parent: int) -> None:
+def _end_with_launcher() -> None:
     """End this process when torchrun is gone: killed by -9 it takes no rank along, and these would go on to write into a
     folder that the next try writes into, too. At once: whatever is half written is found and done again."""
-    while os.getppid() == parent:
+    parent = os.getppid()
+    while os.getppid() == parent and not _was_orphaned(parent):
         time.sleep(_PARENT_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _was_orphaned(parent: int) -> bool:
+    """Whether torchrun was gone before anybody watched: while torch was imported, which takes seconds. An orphan's parent is
+    process 1 or the user's systemd; in a container torchrun may be process 1 itself."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    try:
+        name = Path(f"/proc/{parent}/comm").read_bytes().strip()
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:  # not Linux, or not ours to read: the rendezvous will time out
+        return False
+    launched = any(launcher in command for launcher in (b"torch", b"accelerate"))
+    return (parent == 1 or name == b"systemd") and not launched
 
 
 class FlatGradients:

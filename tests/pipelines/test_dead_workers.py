@@ -5,6 +5,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 KILLED_WORKER = """
 import os, signal
@@ -32,8 +33,9 @@ runner._CLEARING_UP_SECONDS = 1.0
 runner.tell_last_words_to(lambda error: print("last words:", error, flush=True))
 """
 
-RANK = "import os; from trainer.distributed import _end_with; _end_with(os.getppid())"
-TORCHRUN = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
+RANK = "from trainer.distributed import _end_with_launcher; _end_with_launcher()"
+LATE_RANK = f"import os, time; os.environ['TORCHELASTIC_RUN_ID'] = 'none'; time.sleep(3); {RANK}"
+TORCHRUN = "import subprocess, sys; subprocess.run([sys.executable, '-c', {rank!r}])"
 
 
 def test_a_killed_worker_of_beam_ends_the_job_with_a_message():
@@ -51,13 +53,14 @@ def test_a_job_that_cannot_clear_up_after_a_killed_worker_ends_with_its_last_wor
     assert result.stdout.startswith("last words: A worker process of job filter was killed or crashed")
 
 
-def test_a_rank_ends_when_what_started_it_is_killed():
-    torchrun = subprocess.Popen([sys.executable, "-c", TORCHRUN])
+@pytest.mark.parametrize(("rank", "seconds"), [(RANK, 2.0), (LATE_RANK, 0.5)], ids=["watching", "still importing"])
+def test_a_rank_ends_when_what_started_it_is_killed(rank, seconds):
+    torchrun = subprocess.Popen([sys.executable, "-c", TORCHRUN.format(rank=rank)])
     ranks: list[psutil.Process] = []
     while not ranks:
         time.sleep(0.05)
         ranks = psutil.Process(torchrun.pid).children()
-    time.sleep(2)  # the rank has begun to watch
+    time.sleep(seconds)
     assert ranks[0].is_running()
     torchrun.kill()
     torchrun.wait()
