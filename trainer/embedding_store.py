@@ -19,6 +19,7 @@ does not depend on the other workers, so that it ends with the same bytes howeve
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ SEGMENT_ROWS: Final = 1 << 20  # segments are merged up to this size
 SMALL_SEGMENTS: Final = 32  # from so many segments below half of it on they are merged
 _STORE_VERSION: Final = 1
 
+_LOG: Final = logging.getLogger(__name__)
 _in_use: dict[Path, IO[bytes]] = {}  # the stores this process uses, locked until it ends
 
 
@@ -80,9 +82,21 @@ class EmbeddingStore:
         if path not in _in_use:
             _in_use[path] = path.open("ab")
         lock = _in_use[path]
-        if tidy and _locked_alone(lock):
-            self.tidy()
+        if _locked_alone(lock):
+            self.remove_torn_segments()
+            if tidy:
+                self.tidy()
         fcntl.flock(lock, fcntl.LOCK_SH)
+
+    def remove_torn_segments(self) -> None:
+        """Delete segments whose files a crash of the machine cut short: their texts are encoded again."""
+        for space in self.spaces():
+            for segment in space.segments():
+                if segment.is_torn():
+                    _LOG.warning(
+                        "%s: a file of this segment was cut short; its texts are encoded again", segment.record
+                    )
+                    segment.delete()
 
     def tidy(self) -> None:
         """Merge small segments and keep to max_bytes. Who still opens readers may miss what was merged."""
@@ -175,6 +189,15 @@ class Segment:
         """The record goes first: what is left of a deletion that was cut short is no segment. Open maps stay readable."""
         for path in (self.record, self.path("keys"), self.path("vectors")):
             path.unlink(missing_ok=True)
+
+    def is_torn(self) -> bool:
+        """Whether a file is missing or has another size than its array."""
+        for part, row_bytes in (("keys", 16), ("vectors", 2 * self.dimension)):
+            path = self.folder / f"{self.name}.{part}.npy"
+            header = path.stat().st_size - self.rows * row_bytes if path.exists() else 0
+            if header <= 0 or header % 64:  # numpy pads the header to whole blocks of 64 bytes
+                return True
+        return False
 
     def fault(self) -> str | None:
         for part in PARTS:

@@ -181,6 +181,22 @@ def test_a_changed_byte_is_told_by_verify_and_a_cut_file_by_the_reader(tmp_path)
         space.reader()
 
 
+@pytest.mark.parametrize("part", ["keys", "vectors"])
+@pytest.mark.parametrize("tidy", [True, False], ids=["a job that starts", "a job that goes on"])
+def test_a_segment_that_a_crash_cut_short_goes_when_a_job_begins(tmp_path, part, tidy):
+    store = EmbeddingStore(tmp_path)
+    space = store.space(MODEL, DIMENSION)
+    torn = space.add(text_keys(pa.array(["a", "b"])), expected(["a", "b"]))
+    whole = space.add(text_keys(pa.array(["c"])), expected(["c"]))
+    store.begin_use(tidy=tidy)
+    assert {segment.name for segment in space.segments()} == {torn, whole}
+    path = space.folder / f"{torn}.{part}.npy"
+    path.write_bytes(path.read_bytes()[:-7])
+    store.begin_use(tidy=tidy)
+    assert [segment.name for segment in space.segments()] == [whole]
+    assert store.verify() == []
+
+
 def test_a_pickled_file_in_place_of_vectors_is_refused(space):
     space.add(text_keys(pa.array(["a"])), expected(["a"]))
     np.save(space.segments()[0].path("vectors"), np.array([{"a": 1}], object), allow_pickle=True)
