@@ -31,7 +31,8 @@ MOST_DISK = 20 << 20
 GOOD = json.dumps({"title": "a good title", "body": "a good body of some words"}).encode() + b"\n"
 
 MEASURED = """
-import resource, sys
+import sys
+from pathlib import Path
 from pipelines import job_process
 from pipelines.run_folder import RunFolder
 import traceback
@@ -41,7 +42,9 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
     code = 1
-print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# ru_maxrss would begin with the peak of the process that started this one.
+[peak] = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+print("PEAK", int(peak) * 1024)
 sys.exit(code)
 """
 
