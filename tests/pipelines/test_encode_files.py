@@ -1,6 +1,7 @@
 """pairmill encode: files of texts in, blocks of vectors out."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipelines import encode_files
 from pipelines.command_line import app
 from pipelines.encode_files import BAD_ROWS, MANIFEST
 from pipelines.errors import UserError
+from pipelines.interruption import Interrupted
 from pipelines.mining.bad_rows import MiningInputError
 from tests.trainer.tiny_model import WORDS, write_tiny_model
 from trainer.backbone import load_tokenizer
@@ -107,7 +109,7 @@ def test_a_run_that_was_killed_goes_on_from_its_blocks(tmp_path, model, monkeypa
     class Dies(Encoder):
         def encode_all(self, texts, *rest, **more):
             if len(encoded) == 2:
-                raise KeyboardInterrupt
+                raise Interrupted(signal.SIGINT)
             encoded.append(len(texts))
             return super().encode_all(texts, *rest, **more)
 
