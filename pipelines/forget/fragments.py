@@ -151,15 +151,6 @@ def _candidates(
         place += 1
 
 
-def long_and_short(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Texts with fragments, and those without."""
-    long: list[str] = []
-    short: list[str] = []
-    for text in texts:
-        (long if len(text.encode("utf-8", "surrogatepass")) >= LENGTH else short).append(text)
-    return long, short
-
-
 def quoted(texts: Sequence[str]) -> set[bytes]:
     """Short texts as they stand in JSON lines and pages: between quotation marks, or between tags."""
     found: set[bytes] = set()
