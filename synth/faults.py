@@ -23,6 +23,8 @@ _NO_CREDIT: Final = ("insufficient_quota", "insufficient balance")
 _STOPS: Final = {401: "key_refused", 402: "no_credit", 403: "key_refused", 404: "not_found"}
 # Found anywhere in the names of the exceptions below an error: the request never reached the server.
 _NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
+# aiohttp's, which say more than what openai's transport makes of them (a broken connection becomes a ConnectTimeout there)
+_BROKEN_LATER: Final = {"ServerDisconnectedError", "ClientOSError", "ClientConnectionResetError", "ClientPayloadError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,10 @@ def _refusal(status: int, said: str) -> str:
 def connection_fault(error: BaseException) -> Fault:
     """No connection, a broken one, or silence for too long."""
     names = _names_below(error)
-    sent = not any(sign in name for name in names for sign in _NOT_SENT)
-    timed_out = any("Timeout" in name for name in names)
+    broken = not _BROKEN_LATER.isdisjoint(names)
+    sent = broken or not any(sign in name for name in names for sign in _NOT_SENT)
+    refused = any(name.startswith("ClientConnector") for name in names)
+    timed_out = not (broken or refused) and any("Timeout" in name for name in names)
     reason = "timeout" if timed_out else "connection_broken" if sent else "no_connection"
     return Fault("again", reason, f"{names[-1]}: {_deepest(error)}", perhaps_paid=sent)
 

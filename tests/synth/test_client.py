@@ -153,6 +153,7 @@ def test_a_text_that_is_no_unicode_fails_alone(tmp_path):
         (Status(408), "status_408"),
         (Status(409), "status_409"),
         (Reset(), "connection_broken"),
+        (Status(500, headers={"X-Trace": 20_000 * "x"}), "connection_broken"),
         (Raw(b'{"choices": [{"mess', length=500), "connection_broken"),
         (Raw(b'{"choices": [{"mess'), "broken_body"),
         (Raw(b'{"object": "list"}'), "broken_body"),
@@ -168,6 +169,16 @@ def test_a_passing_fault_is_followed_by_another_try(tmp_path, fault, reason):
     assert all(answer.failure is None for answer in answers.values())
     assert client.report.faults == {reason: 12}
     assert server.delivered == Counter({f"prompt {n}": 1 for n in range(12)})
+
+
+def test_where_nobody_listens_nothing_counts_as_paid(tmp_path):
+    with ScriptedServer(echo) as server:
+        closed = settings(server, tmp_path, attempts=1, stop_after_failures=3, in_flight=1)
+    client = ChatClient(closed)
+    with pytest.raises(EndpointUnavailableError, match="3 requests to "):
+        by_id(client.ask(prompts(9)))
+    assert client.report.faults == {"no_connection": 3}
+    assert client.report.lost == 0
 
 
 def test_a_slow_drip_meets_the_total_time_out(tmp_path):
