@@ -362,7 +362,7 @@ class BatchMode:
             if fault.kind == "fail" or attempt == settings.attempts:
                 break
             await asyncio.sleep(
-                wait_before(attempt + 1, settings.first_wait_seconds, settings.longest_wait_seconds, fault.retry_after)
+                wait_before(attempt + 1, fault, settings.first_wait_seconds, settings.longest_wait_seconds)
             )
         raise BatchError(
             f"{settings.base_url} failed {attempt} times, the last time with: {detail}. Batches that are submitted go "

@@ -474,7 +474,7 @@ class ChatRun:
         settings = self.settings
         job.failed += not fault.hasty
         self._hasty_in_a_row = self._hasty_in_a_row + 1 if fault.hasty else 0
-        wait = wait_before(job.sent + 1, settings.first_wait_seconds, settings.longest_wait_seconds, fault.retry_after)
+        wait = wait_before(job.sent + 1, fault, settings.first_wait_seconds, settings.longest_wait_seconds)
         if (fault.retry_after or 0.0) > settings.longest_retry_after_seconds:
             self._done.put_nowait(Finished(job, None))
             self.stop(

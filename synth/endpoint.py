@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _DETAIL_CHARACTERS: Final = 300
 _NO_KEY: Final = "none"  # sent to servers that ask for no key
 _SHORTEST_SECRET: Final = 16  # characters; those of real keys are longer
+_TURNS_TO_SET_OUT: Final = 3  # of the event loop: the transport writes in a task of its own
 _ROOM_AROUND_ANSWER: Final = 262_144  # bytes of a reply beside the answer: ids, usage, a model's reasoning
 
 
@@ -59,6 +60,7 @@ class Endpoint:
         self._key = read_key(settings)
         self._client: openai.AsyncOpenAI | None = None
         self._broken: tuple[type[BaseException], ...] = ()
+        self._departure = asyncio.Lock()
 
     async def __aenter__(self) -> "Endpoint":
         openai = _openai()
@@ -93,6 +95,7 @@ class Endpoint:
             body: of POST /chat/completions.
             key: the request's hash, sent as idempotency key.
         """
+        await self._take_turn()
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.total_seconds):
@@ -107,6 +110,21 @@ class Endpoint:
             return Reply(None, None, None, None, None, seconds)
         read = read_completion(raw, self._settings.largest_answer_bytes, seconds)
         return self.cleaned(read) if isinstance(read, Fault) else self._without_key(read)
+
+    async def _take_turn(self) -> None:
+        """Waits until the request before has set out.
+
+        Requests that are built in one turn of the event loop are all written at its end: answers that come together would
+        let all the following requests wait for the last one of them, and come together again.
+        """
+        await self._departure.acquire()
+        self._set_out(_TURNS_TO_SET_OUT)
+
+    def _set_out(self, turns: int) -> None:
+        if turns == 0:
+            self._departure.release()
+        else:
+            asyncio.get_running_loop().call_soon(self._set_out, turns - 1)
 
     def fault_of(self, error: Exception) -> Fault | None:
         """What an exception of the library means; None: it is none of the server's or the network's."""

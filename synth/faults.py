@@ -26,6 +26,8 @@ _NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "Unsupporte
 # aiohttp's, which say more than what openai's transport makes of them (a broken connection becomes a ConnectTimeout there)
 _BROKEN_LATER: Final = {"ServerDisconnectedError", "ClientOSError", "ClientConnectionResetError", "ClientPayloadError"}
 
+_REPEATED_AT_ONCE: Final = ("connection_broken", "broken_body")
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -45,14 +47,17 @@ class Fault:
     schema_refused: bool = False  # status 400, 422 or 501: perhaps the server does not know response_format
 
 
-def wait_before(attempt: int, first: float, longest: float, retry_after: float | None) -> float:
+def wait_before(attempt: int, fault: Fault, first: float, longest: float) -> float:
     """Seconds before attempt 2, 3, ...: doubled each time, half of it by chance; never less than the server asks for.
 
-    The chance is not seeded: processes that were refused together must not come back together.
+    Attempt 2 after a reply that broke off goes out at once: the server had taken the request, and gets no more of them
+    than before. The chance is not seeded: processes that were refused together must not come back together.
     """
+    if attempt == 2 and fault.reason in _REPEATED_AT_ONCE:
+        return 0.0
     doubled = min(longest, first * 2.0 ** min(attempt - 2, 60))
     jittered: float = doubled * random.uniform(0.5, 1.0)  # noqa: S311
-    return max(jittered, retry_after or 0.0)
+    return max(jittered, fault.retry_after or 0.0)
 
 
 def status_fault(error: "openai.APIStatusError") -> Fault:
