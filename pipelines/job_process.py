@@ -15,6 +15,7 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from pipelines import __version__, progress, storage
 from pipelines.job import Job, build_manifest, module_of, remove_stale_files
@@ -86,5 +87,16 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def leave(code: int) -> NoReturn:
+    """End at once: threads of Beam, gRPC or a client, which Python would wait for, must not keep a job that has ended.
+
+    Workers of this job that are still alive are ended by the parent.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -233,6 +233,8 @@ def _watch(
             sign, last_sign = state.sign, now
         elif now - last_sign > silence_seconds:
             _end(process)
+            if storage.read_record(storage.join(folder, progress.PROGRESS, progress.ERROR)):
+                return  # it had told its error, and did not end by itself
             raise JobFailed(
                 f"Job {name} gave no sign of life for {silence_seconds:.0f} s and was ended: a worker died or hangs. What it had committed is kept; "
                 "run the same command again to go on, with --mode in_memory if worker processes are the trouble, or raise runner.silence_seconds if the work is just slow."

@@ -295,6 +295,20 @@ def test_a_job_without_a_sign_of_life_is_ended(tiny_recipe, tmp_path, monkeypatc
     assert time.monotonic() - started < 60
 
 
+def test_a_thread_that_does_not_end_does_not_keep_a_job_that_failed(tiny_recipe, tmp_path, monkeypatch):
+    recipe = load_recipe(str(tiny_recipe(runner={"silence_seconds": 60.0})))
+    with (tmp_path / "corpus" / "part-1.jsonl").open("a") as stream:
+        stream.write("{broken\n" * 40)
+    lingers = "import sys, threading, time\nif 'pipelines.job_process' in sys.orig_argv:\n"
+    lingers += "    threading.Thread(target=time.sleep, args=(600,)).start()\n"
+    (tmp_path / "sitecustomize.py").write_text(lingers)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    started = time.monotonic()
+    with pytest.raises(JobFailed, match="40 of 116 records"):
+        run_recipe(recipe, RunFolder(str(tmp_path / "run")), lambda event: None)
+    assert time.monotonic() - started < 60
+
+
 def test_a_source_without_its_file_is_the_users_mistake(tiny_recipe, tmp_path):
     recipe = tiny_recipe()
     recipe.write_text(recipe.read_text().replace("*.jsonl", "*.json"))
