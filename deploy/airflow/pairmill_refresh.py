@@ -15,6 +15,7 @@ environment. What they call is set by environment variables, or by Airflow varia
 The last three are read from the environment alone.
 """
 
+import json
 import logging
 import os
 import shlex
@@ -44,13 +45,38 @@ def task_setting(name: str, default: str = "") -> str:
     return setting(name) or str(Variable.get(name.lower(), default=default) or default)
 
 
+def command(*arguments: str) -> list[str]:
+    return [*shlex.split(task_setting("PAIRMILL_COMMAND", "pairmill")), *arguments]
+
+
+def folder() -> str:
+    return task_setting("PAIRMILL_FOLDER") or str(Path(task_setting("PAIRMILL_RECIPE")).parent)
+
+
+def last_outcome(run_folder: str) -> str:
+    """What came of the last refresh: promoted, kept, data_only or nothing_new."""
+    told = subprocess.run(
+        command("status", run_folder, "--json", "--history", "1"),
+        cwd=folder(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return str(json.loads(told.stdout)["refreshes"][-1]["outcome"])
+
+
 def pairmill(*arguments: str) -> int:
     """Run one pairmill command with its output in the task's log; its exit code. Ends it when Airflow ends the task."""
-    command = [*shlex.split(task_setting("PAIRMILL_COMMAND", "pairmill")), *arguments]
-    folder = task_setting("PAIRMILL_FOLDER") or str(Path(task_setting("PAIRMILL_RECIPE")).parent)
     log.info("running pairmill %s", arguments[0])
     process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(*arguments),
+        cwd=folder(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     try:
         for line in process.stdout or ():
@@ -104,14 +130,15 @@ def pairmill_refresh() -> None:
 
     @task
     def refresh() -> str:
-        """The refresh; "kept" where the gate kept the old model, which is a result and not a failure."""
+        """The refresh, and what came of it: "promoted" where there is a new model. That the gate kept the old one is a result
+        and not a failure."""
         arguments = ["refresh", needed("PAIRMILL_RECIPE"), "--run-folder", needed("PAIRMILL_RUN_FOLDER")]
         code = pairmill(*arguments, *shlex.split(task_setting("PAIRMILL_OPTIONS")))
         if code == KEPT_BY_GATE:
             log.info("The gate kept the old model; pairmill status says why.")
             return "kept"
         fail_on(code, "The refresh")
-        return "done"
+        return last_outcome(needed("PAIRMILL_RUN_FOLDER"))
 
     @task
     def verify() -> None:
@@ -120,9 +147,9 @@ def pairmill_refresh() -> None:
 
     @task
     def promoted(outcome: str) -> None:
-        """What shall happen with a new model goes after this one: it is skipped where the gate kept the old model."""
-        if outcome == "kept":
-            raise AirflowSkipException("the gate kept the old model")
+        """What shall happen with a new model goes after this one: it is skipped where the refresh brought none."""
+        if outcome != "promoted":
+            raise AirflowSkipException(f"no new model was promoted: {outcome}")
 
     outcome = refresh()
     plan() >> outcome >> verify() >> promoted(outcome)

@@ -1,7 +1,9 @@
 """What `pairmill schedule` does with its options: the times it prints, the events it logs, the signals that end it."""
 
+import _thread
 import contextlib
 import json
+import logging
 import re
 import signal
 import sys
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, AnyStr, Final
 
 from pipelines.errors import UserError
 from pipelines.recipe import load_recipe
@@ -65,7 +67,8 @@ def schedule(asked: Scheduling, say: Callable[[str], None]) -> int:
 def _schedule(asked: Scheduling) -> Schedule:
     if asked.missed not in ("run", "skip"):
         raise UserError(f"--missed {asked.missed}: write run (make up for times that were missed) or skip.")
-    folder = asked.run_folder or f"runs/{load_recipe(asked.recipe).name}"
+    recipe = load_recipe(asked.recipe)  # a slip of the pen is told now, not at the first time of the schedule
+    folder = asked.run_folder or f"runs/{recipe.name}"
     run = absolute(RunFolder(folder))
     return Schedule(
         run=run,
@@ -88,13 +91,15 @@ def _seconds(text: str) -> float:
 
 @contextlib.contextmanager
 def _ends_on_signals(stopping: threading.Event) -> Iterator[list[int]]:
-    """SIGTERM and Ctrl-C set `stopping`; the same signal once more ends this process at once."""
+    """SIGTERM and Ctrl-C set `stopping`; the same signal once more ends this process at once.
+
+    Another thread sets it: the one that the signal interrupted may hold the event's lock, and would wait for itself for ever."""
     received: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         received.append(number)
-        stopping.set()
         signal.signal(number, signal.SIG_DFL)
+        _thread.start_new_thread(stopping.set, ())
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -110,20 +115,27 @@ def _log(asked: Scheduling, say: Callable[[str], None]) -> Iterator[Callable[[di
         file = None
         if asked.log:
             Path(asked.log).parent.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context(Path(asked.log).open("a", encoding="utf-8"))
+            file = held.enter_context(Path(asked.log).open("ab", buffering=0))
 
         def tell(event: dict[str, Any]) -> None:
             line = json.dumps(event, ensure_ascii=False) + "\n"
             if file:
-                file.write(line)
-                file.flush()
+                _write_or_warn(file, line.encode())
             if asked.log_json:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                _write_or_warn(sys.stdout, line)
             else:
                 say(visible(describe(event)))
 
         yield tell
+
+
+def _write_or_warn(stream: IO[AnyStr], line: AnyStr) -> None:
+    """A line that a full disk or a reader that is gone does not take ends no schedule."""
+    try:
+        stream.write(line)
+        stream.flush()
+    except OSError as error:
+        logging.getLogger(__name__).warning("%s could not be written: %s", stream.name, error)
 
 
 def describe(event: dict[str, Any]) -> str:
@@ -139,7 +151,7 @@ def _local(text: str) -> str:
 def _told_missed(event: dict[str, Any]) -> str:
     times = event["times"]
     what = f"{times:,} {'time' if times == 1 else 'times'} passed while nothing ran here" if times else ""
-    unfinished = "the last refresh did not end" if event.get("unfinished") else ""
+    unfinished = "the end of the last refresh was not seen" if event.get("unfinished") else ""
     return f"{' and '.join(filter(None, (what, unfinished)))}; {'made up now' if event['made_up'] else 'left out'}"
 
 
@@ -151,5 +163,6 @@ _WORDS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "ended": lambda event: f"refresh {event['outcome']}, {event['seconds']:,.0f} s; next: {_local(event['next'])}",
     "retry": lambda event: f"trying again in {event['after_seconds']:,.0f} s ({event['attempt']} of {event['of']})",
     "passed_over": lambda event: f"{event['times']:,} times passed while the refresh ran; not made up",
+    "not_written": lambda event: f"{event['what']} could not be written: {event['error']}",
     "stopped": lambda event: "stopped",
 }

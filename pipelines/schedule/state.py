@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -14,32 +15,45 @@ from pipelines.run_folder import RunFolder
 
 FOLDER: Final = "schedule"
 STATE: Final = "state.json"
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_CLOCK_SECONDS: Final = 2.0  # the system tells when it started in whole seconds, and may tell one more or less
 
 
 @dataclass(frozen=True)
 class RefreshProcess:
-    """A refresh that a scheduler started; the start tells it from a later process of the same number."""
+    """A refresh that a scheduler started; boot and start tell it from a later process of the same number."""
 
     host: str
     pid: int
-    started: float  # of the process, as the system counts it
+    started: float  # seconds from the system's start to the process's: a clock that is set changes nothing
+    boot: str = ""  # which start of the system that was
 
     @classmethod
     def of(cls, pid: int) -> "RefreshProcess":
         try:
-            started = psutil.Process(pid).create_time()
+            started = _since_boot(psutil.Process(pid))
         except psutil.NoSuchProcess:
             started = 0.0
-        return cls(socket.gethostname(), pid, started)
+        return cls(socket.gethostname(), pid, started, _boot())
 
     def is_alive(self) -> bool:
-        if self.host != socket.gethostname() or self.pid == os.getpid():
+        if (self.host, self.boot) != (socket.gethostname(), _boot()) or self.pid == os.getpid():
             return False
         try:
             process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+            same = abs(_since_boot(process) - self.started) < _CLOCK_SECONDS
+            return same and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
+
+
+def _since_boot(process: psutil.Process) -> float:
+    return float(process.create_time() - psutil.boot_time())
+
+
+def _boot() -> str:
+    """Linux's name for this run of the system; "" elsewhere."""
+    return _BOOT.read_text().strip() if _BOOT.exists() else ""
 
 
 class ScheduleState(BaseModel):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given, settings
@@ -70,6 +70,48 @@ def test_the_hour_of_the_day_stays_when_the_clocks_change() -> None:
     assert next(found).astimezone(UTC).hour == 1  # 19 October: CEST
 
 
+@pytest.mark.parametrize(
+    ("expression", "start", "expected"),
+    [
+        ("30 0 * * *", "2026-03-28 12:00", ["2026-03-29 00:30 +0100", "2026-03-30 00:30 +0200"]),
+        ("0 0 * * 1", "2026-03-26 12:00", ["2026-03-30 00:00 +0200", "2026-04-06 00:00 +0200"]),  # a Monday
+        ("@monthly", "2026-03-15 12:00", ["2026-04-01 00:00 +0200", "2026-05-01 00:00 +0200"]),
+        ("@monthly", "2026-02-15 12:00", ["2026-03-01 00:00 +0100", "2026-04-01 00:00 +0200"]),
+    ],
+)
+def test_the_midnight_after_a_change_in_spring_is_not_lost(expression: str, start: str, expected: list[str]) -> None:
+    """APScheduler by itself goes on at 1:00 of the next day, and with that to the next night, week or month."""
+    assert _next(expression, datetime.fromisoformat(start).replace(tzinfo=BERLIN), 2, "Europe/Berlin") == expected
+
+
+def test_a_time_that_the_clocks_leave_out_still_comes_for_who_asks_within_that_hour() -> None:
+    found = _next("30 2 * * *", datetime(2026, 3, 29, 3, 10, tzinfo=BERLIN), 1, "Europe/Berlin")
+    assert found == ["2026-03-29 03:30 +0200"]
+
+
+def test_a_midnight_that_the_clocks_leave_out_comes_at_one() -> None:
+    # Santiago, 6 September 2026: 0:00 -04 is 1:00 -03
+    santiago = ZoneInfo("America/Santiago")
+    found = _next("0 0 * * *", datetime(2026, 9, 5, 12, tzinfo=santiago), 2, "America/Santiago")
+    assert found == ["2026-09-06 01:00 -0300", "2026-09-07 00:00 -0300"]
+
+
+def test_months_have_names_in_ranges_with_steps_too() -> None:
+    found = _next("0 3 1 jan-dec/3 *", datetime(2026, 3, 15, tzinfo=UTC), 3)
+    assert [each[:10] for each in found] == ["2026-04-01", "2026-07-01", "2026-10-01"]
+    found = _next("0 3 1 JAN,sep-oct *", datetime(2026, 3, 15, tzinfo=UTC), 3)
+    assert [each[:10] for each in found] == ["2026-09-01", "2026-10-01", "2027-01-01"]
+
+
+def test_a_machine_whose_own_zone_cannot_be_told_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_zone() -> None:
+        raise ZoneInfoNotFoundError("TZ=Nowhere/Atall")
+
+    monkeypatch.setattr("apscheduler.triggers.cron.get_localzone", no_zone)
+    with pytest.raises(UserError, match="--timezone"):
+        CronTimes("0 3 * * *")
+
+
 def test_nicknames_are_known() -> None:
     assert _next("@weekly", datetime(2026, 11, 2, tzinfo=UTC), 1) == ["2026-11-08 00:00 +0000"]
     assert _next("@monthly", datetime(2026, 11, 2, tzinfo=UTC), 1) == ["2026-12-01 00:00 +0000"]
@@ -100,6 +142,11 @@ def test_times_between_two_moments_are_counted_with_both_ends() -> None:
         ("0 3 * 13 *", "month '13'"),
         ("0 3 30 2 *", "never comes"),
         ("0 3 * * ١", "write minute, hour"),
+        ("0 3 last-3 * *", "day of month 'last-3'"),
+        ("0 3 1 janfoo *", "month 'janfoo'"),
+        ("0 3 1 jan- *", "month"),
+        ("*/0 3 * * *", "minute '\\*/0'"),
+        ("0, 3 * * *", "minute '0,'"),
     ],
 )
 def test_what_is_no_cron_expression_is_refused_with_its_field(expression: str, words: str) -> None:
@@ -156,3 +203,39 @@ def test_times_are_those_of_crons_rule_asked_minute_by_minute(minute: str, hour:
             expected.append(moment)
     found = islice(CronTimes(f"{minute} {hour} {day} * {weekday}", "UTC").following(start), len(expected))
     assert list(found) == expected
+
+
+# zone, a day before its clocks change in 2026: by an hour, at midnight, by half an hour, in spring and in autumn
+CHANGES = [
+    ("Europe/Berlin", datetime(2026, 3, 28, tzinfo=UTC)),
+    ("Europe/Berlin", datetime(2026, 10, 24, tzinfo=UTC)),
+    ("America/Santiago", datetime(2026, 9, 5, tzinfo=UTC)),
+    ("America/Santiago", datetime(2026, 4, 4, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2026, 10, 3, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2026, 4, 4, tzinfo=UTC)),
+]
+
+
+def _comes(moment: datetime, zone: ZoneInfo, minutes: set[int], hours: set[int], by_elapsed_time: bool) -> bool:
+    """Cron's rule for one minute: what the wall shows, or what it would show had the clocks not just left an hour out."""
+    wall = moment.astimezone(zone)
+    if wall.minute in minutes and wall.hour in hours and (by_elapsed_time or not wall.fold):
+        return True
+    before = (moment - timedelta(hours=3)).astimezone(zone).utcoffset()
+    assert before is not None
+    left_out = (moment + before).replace(tzinfo=zone)
+    is_none = left_out.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != left_out.replace(tzinfo=None)
+    return not by_elapsed_time and is_none and left_out.minute in minutes and left_out.hour in hours
+
+
+@settings(max_examples=40, deadline=None)
+@given(_field(0, 59), _field(0, 23), st.sampled_from(CHANGES), st.integers(0, 36 * 60))
+def test_times_near_a_change_of_the_clocks_are_those_of_the_rule_asked_minute_by_minute(
+    minute: str, hour: str, change: tuple[str, datetime], later: int
+) -> None:
+    zone, start = ZoneInfo(change[0]), change[1] + timedelta(minutes=later)
+    minutes, hours = _values(minute, 0, 59), _values(hour, 0, 23)
+    asked = (start + timedelta(minutes=number) for number in range(1, 2 * 24 * 60))
+    expected = [each for each in asked if _comes(each, zone, minutes, hours, hour.startswith("*"))][:40]
+    found = islice(CronTimes(f"{minute} {hour} * * *", change[0]).following(start), len(expected))
+    assert [each.astimezone(UTC) for each in found] == expected

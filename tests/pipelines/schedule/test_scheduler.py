@@ -1,5 +1,6 @@
 """The scheduler with real child processes (small ones of this test's own) and a clock that the test sets."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.run_folder import RunFolder, locked
-from pipelines.schedule.command import describe
+from pipelines.schedule.command import Scheduling, _log, describe
 from pipelines.schedule.cron_times import CronTimes
 from pipelines.schedule.refresh_process import describe_exit, is_done, refresh_command
 from pipelines.schedule.scheduler import Schedule, Scheduler
@@ -190,6 +192,26 @@ def test_a_refresh_that_a_killed_scheduler_left_running_is_waited_for(tmp_path: 
     orphan.wait()
 
 
+def test_a_process_is_told_by_its_start_and_the_systems_whatever_the_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orphan = subprocess.Popen(_python("import time; time.sleep(60)"))
+    try:
+        kept = RefreshProcess.of(orphan.pid)
+        assert kept.is_alive()
+        assert not replace(kept, started=kept.started + 60).is_alive()  # a later process of the same number
+        assert not replace(kept, boot="another").is_alive()
+        set_by, told = 86_400.0, psutil.boot_time()
+        created = psutil.Process.create_time
+        monkeypatch.setattr(psutil, "boot_time", lambda: told + set_by)  # both follow the clock
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + set_by)
+        assert kept.is_alive()
+    finally:
+        orphan.kill()
+        orphan.wait()
+    assert not kept.is_alive()
+
+
 def test_a_machine_that_slept_over_a_time_runs_late_or_not_at_all(tmp_path: Path) -> None:
     asleep = timedelta(days=1, hours=7)  # from 12:00 on 1 November to 19:00 on the 2nd
     found = _run(_schedule(tmp_path / "a", _python("pass"), missed="run"), ends=1, asleep=asleep)
@@ -224,6 +246,142 @@ def test_times_that_pass_while_a_refresh_runs_are_passed_over(tmp_path: Path) ->
     kept = read_state(RunFolder(str(tmp_path)))
     assert kept is not None
     assert kept.next_due == datetime(2026, 11, 5, 3, 0, tzinfo=UTC)
+
+
+def test_times_that_pass_while_a_refresh_runs_are_told_where_missed_ones_are_left_out_too(tmp_path: Path) -> None:
+    clock = Clock()
+    stopping = Stopping(clock)
+    events: list[dict[str, Any]] = []
+
+    def tell(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "started":
+            clock.moment += timedelta(days=2, hours=1)
+        if event["event"] in ("passed_over", "missed"):
+            stopping.set()
+
+    Scheduler(_schedule(tmp_path, _python("pass"), missed="skip"), tell, stopping, clock).run()
+    assert [event["event"] for event in events] == ["scheduled", "started", "ended", "passed_over", "stopped"]
+    assert events[3]["times"] == 2
+
+
+def test_times_slept_over_are_missed_and_made_up_once_not_passed_over(tmp_path: Path) -> None:
+    asleep = timedelta(days=3)
+    found = _run(_schedule(tmp_path, _python("pass")), ends=1, asleep=asleep)
+    # 12:00 on 1 November, asleep until 12:00 on the 4th: the 2nd, 3rd and 4th at 3:00
+    assert [(event["times"], event["made_up"]) for event in found.named("missed")] == [(3, True)]
+    assert not found.named("passed_over")
+
+
+def test_a_start_a_little_late_is_in_time_where_missed_times_are_left_out(tmp_path: Path) -> None:
+    _run(_schedule(tmp_path, _python("pass")), ends=1)  # its next time would be 3:00 on 3 November
+    four_minutes_late = Clock(datetime(2026, 11, 3, 3, 4, tzinfo=UTC))
+    found = _run(_schedule(tmp_path, _python("pass"), missed="skip"), ends=1, clock=four_minutes_late)
+    assert [event["due"] for event in found.named("started")] == ["2026-11-03T03:00:00+00:00"]
+    assert not found.named("missed")
+
+
+def test_the_time_whose_refresh_a_kill_cut_off_does_not_count_as_missed(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "started":
+            raise Killed
+
+    clock = Clock()
+    with pytest.raises(Killed):
+        Scheduler(_schedule(tmp_path, _python("pass")), tell, Stopping(clock), clock).run()
+    found = _run(_schedule(tmp_path, _python("pass")), ends=1, clock=clock)
+    assert [(event["times"], event["unfinished"]) for event in found.named("missed")] == [(0, True)]
+
+
+def test_a_scheduler_stopped_while_it_waits_for_a_refresh_leaves_word_of_it_to_the_next(tmp_path: Path) -> None:
+    orphan = subprocess.Popen(_python("import time; time.sleep(60)"))
+    try:
+        state = ScheduleState(cron="0 3 * * *", timezone="UTC", running=RefreshProcess.of(orphan.pid))
+        write_state(RunFolder(str(tmp_path)), state)
+        clock = Clock()
+        stopping = Stopping(clock)
+        events: list[dict[str, Any]] = []
+
+        def tell(event: dict[str, Any]) -> None:
+            events.append(event)
+            stopping.set()
+
+        Scheduler(_schedule(tmp_path, _python("pass")), tell, stopping, clock).run()
+        assert [event["event"] for event in events] == ["waiting", "stopped"]
+        assert read_state(RunFolder(str(tmp_path))) == state
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+@pytest.mark.parametrize(("set_back", "due"), [(timedelta(days=1200), "2023-07-"), (timedelta(hours=2), "2026-11-02")])
+def test_a_clock_that_is_set_back_by_more_than_three_hours_gives_another_next_time(
+    tmp_path: Path, set_back: timedelta, due: str
+) -> None:
+    class SetBack(Stopping):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal set_back
+            if timeout is not None and timeout > 1:
+                self._clock.moment -= set_back
+                set_back = timedelta(0)
+            return super().wait(timeout)
+
+    clock = Clock()
+    stopping = SetBack(clock)
+    found = Recorder(stopping, 1)
+    Scheduler(_schedule(tmp_path, _python("pass")), found, stopping, clock).run()
+    # 1 November 2026 less 1,200 days is 20 July 2023
+    assert found.named("started")[0]["due"].startswith(due)
+
+
+def test_a_disk_that_takes_no_state_and_no_log_ends_no_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pipelines.schedule.scheduler.write_state", full)
+    monkeypatch.setattr("pipelines.schedule.scheduler.output_file", full)
+    found = _run(_schedule(tmp_path, _python("raise SystemExit(3)")), ends=2)
+    assert [event["exit_code"] for event in found.named("ended")] == [3, 3]
+    assert {event["what"] for event in found.named("not_written")} == {"the refresh's log", "the schedule's state"}
+
+
+def test_a_refresh_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    found = _run(_schedule(tmp_path, (str(tmp_path / "no-python"),), retries=1, retry_after=0.0), ends=2)
+    assert [event["exit_code"] for event in found.named("ended")] == [71, 71]
+    assert "no-python" in found.named("ended")[0]["outcome"]
+
+
+def test_the_log_of_events_on_a_full_disk_ends_no_schedule(caplog: pytest.LogCaptureFixture) -> None:
+    if not Path("/dev/full").exists():
+        return
+    asked = Scheduling("a", "b", None, None, "run", False, 0, "1s", 1, "/dev/full", False, ())
+    said: list[str] = []
+    with _log(asked, said.append) as tell:
+        tell({"time": "2026-11-23T02:00:00+00:00", "event": "stopped"})
+    assert said[0].endswith("stopped")
+    assert "/dev/full could not be written" in caplog.text
+
+
+SIGNAL_WHILE_LOCKED = """
+import os, signal, threading
+from pipelines.schedule.command import _ends_on_signals
+stopping = threading.Event()
+with _ends_on_signals(stopping) as received:
+    with stopping._cond:  # as wait() holds it now and then
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopping.wait(10)
+assert received == [signal.SIGTERM]
+"""
+
+
+def test_a_signal_that_comes_while_the_event_is_locked_is_no_deadlock() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNAL_WHILE_LOCKED], timeout=30, check=False)
+    assert done.returncode == 0
 
 
 def test_a_second_scheduler_of_the_same_run_is_refused_and_named(tmp_path: Path) -> None:
