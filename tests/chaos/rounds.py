@@ -7,6 +7,7 @@ torn     files of a finished or unfinished job cut short as a crash of the machi
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pipelines.recipe import load_recipe
 from tests.chaos.bad_llm import BadServer
 from tests.chaos.faulty_files import Fault, Faults, Kind
 from tests.chaos.process_tree import Ended, Tree, kill, role_of
@@ -25,6 +27,7 @@ from tests.chaos.world import IN_FLIGHT, World
 PATIENCE_SECONDS: Final = 900.0  # a whole run, on a machine that has other work
 SILENCE_SECONDS: Final = 120.0  # of the recipe: what tells nothing for so long is ended
 ORPHAN_SECONDS: Final = 8.0  # what a process may outlive its parent
+MISSED: Final = ("had ended before", "not reached", "no such file")
 Tell = Callable[[str], None]
 
 
@@ -40,6 +43,11 @@ class Round:
     message: str = ""  # what the user was told
     seconds: float = 0.0
 
+    @property
+    def struck(self) -> bool:
+        """Whether there was a disturbance: a kill may come too late, a fault may be one that no call meets."""
+        return self.kind != "end" and self.outcome not in MISSED
+
 
 @dataclass
 class Bench:
@@ -51,16 +59,21 @@ class Bench:
     tell: Tell
     reference: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)  # of each job of the undisturbed run
-    verifies: bool = False
 
     @property
     def undisturbed(self) -> Path:
         return self.folder / "undisturbed"
 
+    def room(self, name: str) -> Path:
+        """A folder that is not there yet: those of broken rounds stay to be looked at."""
+        number = 1
+        while (folder := self.folder / f"{name}-{number}").exists():
+            number += 1
+        return folder
+
     def prepare(self) -> "Bench":
         """Write the world and run its recipe once. Raises AssertionError where that fails."""
         self.world.write()
-        self.verifies = has_command("verify")
         with BadServer(seed=0, faults=0.0) as server:
             # The first run after an installation compiles for minutes.
             recipe = self.world.recipe("undisturbed", server.url, self.jobs, runner={"silence_seconds": 900})
@@ -77,17 +90,16 @@ class Bench:
             return (f"the undisturbed run ended with {ended.code}: {last_words(ended)}",)
         try:
             found = contents(folder)
-        except AssertionError as error:
+        except (AssertionError, OSError) as error:  # OSError: a file that a manifest names is gone
             return (str(error),)
-        expected = {name: value for name, value in self.reference.items() if name in found or not partial(found)}
-        wrong = [f"not the same: {name}" for name in differences(expected, found)]
+        wrong = [f"not the same: {name}" for name in differences(self.expected(folder), found)]
         wrong += [f"left over: {name}" for name in leftovers(folder)]
-        return tuple(wrong + (verified(folder, self.folder) if self.verifies else []))
+        return tuple(wrong + verified(folder, self.folder))
 
-
-def partial(found: dict[str, Any]) -> bool:
-    """Whether a run is of the first jobs only."""
-    return "evaluate: fingerprint" not in found
+    def expected(self, folder: Path) -> dict[str, Any]:
+        """What the undisturbed run has of the jobs in a run's recipe, which may be the first ones only."""
+        jobs = set(load_recipe(str(folder / "recipe.yaml")).jobs())
+        return {name: value for name, value in self.reference.items() if re.split("[:/]", name)[0] in jobs}
 
 
 def run(
@@ -96,11 +108,6 @@ def run(
     """`pairmill run`, started."""
     command = [sys.executable, "-m", "pipelines.command_line", "run", str(recipe), "--run-folder", str(folder)]
     return Tree.start([*command, "--mode", mode, "--workers", "2"], work / "output", environment)
-
-
-def has_command(name: str) -> bool:
-    command = [sys.executable, "-m", "pipelines.command_line", name, "--help"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def verified(folder: Path, work: Path) -> list[str]:
@@ -131,11 +138,12 @@ def killed_run(bench: Bench, name: str, targets: Sequence[str], seed: int, *, mo
             rounds.append(done)
             bench.tell(line(done))
         started = time.monotonic()
-        ended = (tree or run(recipe, folder, bench.folder, mode)).wait(PATIENCE_SECONDS)
-        wrong = bench.wrong_at_the_end(folder, ended)
-        at_risk = 0 if keys else 2 * IN_FLIGHT * sum(each.job == "synthesize" for each in rounds)
-        if server.paid_twice > at_risk:
-            wrong += (f"{server.paid_twice} answers paid twice, {at_risk} were at risk",)
+        tree = tree or run(recipe, folder, bench.folder, mode)
+        ended = tree.wait(PATIENCE_SECONDS)
+        wrong = tuple(f"{name} lived on" for name in tree.survivors(ORPHAN_SECONDS))
+        wrong += bench.wrong_at_the_end(folder, ended)
+        at_risk = 0 if keys else 2 * IN_FLIGHT * sum(each.struck and each.job == "synthesize" for each in rounds)
+        wrong += paid_in_vain(server.paid_twice, at_risk)
     paid = (
         f"{sum(server.made.values())} answers, {server.paid_twice} paid twice, {sum(server.requests.values())} requests"
     )
@@ -165,7 +173,8 @@ def _killed_once(
     if not by_role or tree.ended():
         return Round("kill", "nothing", job, "had ended before", seconds=time.monotonic() - started), None
     role = chance.choice(sorted(by_role))
-    kill(chance.choice(by_role[role]))
+    if not kill(chance.choice(by_role[role])):
+        return Round("kill", "nothing", job, "had ended before", seconds=time.monotonic() - started), tree
     killed = time.monotonic()
     while not tree.ended() and last_started(folder) == job and time.monotonic() - killed < PATIENCE_SECONDS:
         time.sleep(0.05)
@@ -183,6 +192,11 @@ def _killed_once(
     if outcome == "told" and waited > SILENCE_SECONDS:
         outcome = "told after a silence"
     return Round("kill", role, job, outcome, wrong + more, message, seconds), None
+
+
+def paid_in_vain(answers: int, at_risk: int) -> tuple[str, ...]:
+    """What is wrong with a ledger of so many answers beyond the first of each question."""
+    return (f"{answers} answers paid twice, {at_risk} were at risk",) if answers > at_risk else ()
 
 
 def how_it_ended(ended: Ended) -> tuple[str, str, tuple[str, ...]]:
@@ -203,24 +217,28 @@ def how_it_ended(ended: Ended) -> tuple[str, str, tuple[str, ...]]:
 # Faults of the file system
 
 
-def faulty_job(bench: Bench, job: str, fault: Fault, library: Path, url: str, *, mode: str = "in_memory") -> Round:
-    """`job` alone under a fault, upon what the undisturbed run made before it; then the same command undisturbed."""
-    started = time.monotonic()
-    folder = bench.folder / f"fault-{job}"
-    recipe = copy_up_to(bench, folder, job, url)
-    faults = Faults(library, bench.folder / "faults", folder, fault)
-    tree = run(recipe, folder, bench.folder, mode, faults.environment)
-    try:
-        ended = tree.wait(PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return Round("fault", fault.name, job, "hung", ("the command did not end", *faults.where))
-    if not faults.hit:
-        return Round("fault", fault.name, job, "not reached", message=str(faults.calls))
-    outcome, message, wrong = how_it_ended(ended)
-    wrong += tuple(f"{name} lived on" for name in tree.survivors(ORPHAN_SECONDS))
-    if outcome != "went on":
-        ended = run(recipe, folder, bench.folder, mode).wait(PATIENCE_SECONDS)
-    wrong += bench.wrong_at_the_end(folder, ended)
+def faulty_job(bench: Bench, job: str, fault: Fault, library: Path, *, mode: str = "in_memory") -> Round:
+    """`job` alone under a fault, upon what the undisturbed run made before it; then the same command undisturbed.
+
+    The LLM's server knows no idempotency keys: an answer that was stored and is asked for again stands twice in its ledger."""
+    started, folder = time.monotonic(), bench.room(f"fault-{job}")
+    with BadServer(fault.first, honours_keys=False, faults=0.3) as server:
+        recipe = copy_up_to(bench, folder, job, server.url)
+        faults = Faults(library, bench.folder / "faults", folder, fault)
+        tree = run(recipe, folder, bench.folder, mode, faults.environment)
+        try:
+            ended = tree.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return Round("fault", fault.name, job, "hung", ("the command did not end", *faults.where))
+        wrong = tuple(f"{name} lived on" for name in tree.survivors(ORPHAN_SECONDS))
+        if not faults.hit:
+            shutil.rmtree(folder)
+            return Round("fault", fault.name, job, "not reached", wrong, message=str(faults.calls))
+        outcome, message, more = how_it_ended(ended)
+        if outcome != "went on":
+            ended = run(recipe, folder, bench.folder, mode).wait(PATIENCE_SECONDS)
+        wrong += more + bench.wrong_at_the_end(folder, ended)
+        wrong += paid_in_vain(server.paid_twice, 2 * IN_FLIGHT if job == "synthesize" else 0)
     if wrong:
         wrong += tuple(faults.where[:2])
     else:
@@ -240,7 +258,6 @@ def drawn_fault(kind: Kind, chance: random.Random, calls: int) -> Fault:
 
 def copy_up_to(bench: Bench, folder: Path, job: str, url: str) -> Path:
     """A copy of the undisturbed run without `job` and what follows it, and the recipe up to that job."""
-    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(bench.undisturbed, folder)
     order = list(bench.seconds)
     for later in order[order.index(job) :]:
@@ -286,22 +303,25 @@ TORN: Final = (
 )
 
 
-def torn_file(bench: Bench, torn: Torn, url: str) -> Round:
-    """The whole undisturbed run with one file cut short, then the same command."""
-    started, folder = time.monotonic(), bench.folder / f"torn-{torn.job}"
-    shutil.rmtree(folder, ignore_errors=True)
+def torn_file(bench: Bench, torn: Torn) -> Round:
+    """The whole undisturbed run with one file cut short, then the same command. The LLM is not to be asked anything."""
+    started, folder = time.monotonic(), bench.room(f"torn-{torn.job}")
     shutil.copytree(bench.undisturbed, folder)
     found = sorted(path for path in (folder / torn.job).glob(torn.pattern) if path.is_file() and path.stat().st_size)
     if not found:
-        return Round("torn", torn.name, torn.job, "no such file")
+        return Round("torn", torn.name, torn.job, "no such file", (f"nothing in {folder / torn.job} matches",))
     with found[0].open("r+b") as stream:
         stream.truncate(int(found[0].stat().st_size * torn.keep))
     if torn.unfinished:
         (folder / torn.job / "_MANIFEST.json").unlink()
-    recipe = bench.world.recipe(folder.name, url, bench.jobs)
-    ended = run(recipe, folder, bench.folder).wait(PATIENCE_SECONDS)
-    outcome, message, wrong = how_it_ended(ended)
-    wrong += bench.wrong_at_the_end(folder, ended)
+    with BadServer(seed=0, faults=0.3) as server:
+        recipe = bench.world.recipe(folder.name, server.url, bench.jobs)
+        tree = run(recipe, folder, bench.folder)
+        ended = tree.wait(PATIENCE_SECONDS)
+        wrong = paid_in_vain(sum(server.made.values()), 0)
+    outcome, message, more = how_it_ended(ended)
+    wrong += tuple(f"{name} lived on" for name in tree.survivors(ORPHAN_SECONDS))
+    wrong += more + bench.wrong_at_the_end(folder, ended)
     if outcome == "went on":
         outcome = "made again"
     if not wrong:

@@ -53,7 +53,11 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 def leftovers(run: Path) -> list[str]:
     """Temporary files and half folders that nothing will ever clean away."""
     signs = (".tmp-", ".partial", ".replaced")
-    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if any(sign in path.name for sign in signs))
+    return sorted(
+        str(path.relative_to(run))
+        for path in run.rglob("*")
+        if path.name == "_exchange" or path.name.endswith(".new") or any(sign in path.name for sign in signs)
+    )
 
 
 def sha256(file: Path) -> str:

@@ -60,7 +60,8 @@ class World:
 
     def write(self) -> "World":
         """Write corpora, evaluation set and model. Returns itself."""
-        _write_pairs(self.folder / "pairs", self.files, self.rows)
+        for number in range(self.files):
+            write_pairs(self.folder / "pairs", number, self.rows)
         write_documents(self.folder / "documents", self.documents, files=3)
         _write_evaluation_set(self.folder / "evaluation", self.folder / "pairs")
         write_model(self.model)
@@ -129,21 +130,23 @@ def _content(world: World, url: str) -> dict[str, Any]:
     }
 
 
-def _write_pairs(folder: Path, files: int, rows: int) -> None:
+def write_pairs(folder: Path, number: int, rows: int) -> Path:
+    """The file of this number, in the language whose turn it is: its rows are in no other. Returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(files):
-        choose, language = random.Random(number), list(WORDS)[number % len(WORDS)]
-        words = WORDS[language].split()
-        lines = []
-        for row in range(rows):
-            title = " ".join(choose.choices(words, k=4)) + f" {number} {row}"
-            if row == number % rows:
-                title = choose.choice(HOSTILE).format(n=number)
-            body = " ".join(choose.choices(words, k=30)).capitalize() + "."
-            lines.append(json.dumps({"query": title, "positive": body, "id": f"doc-{number}-{row // 2}"}).encode())
-        lines.append(lines[0])  # a duplicate
-        lines.insert(rows - 2, BROKEN_LINES[number % len(BROKEN_LINES)])
-        (folder / f"{number:03d}-{language}.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    choose, language = random.Random(number), list(WORDS)[number % len(WORDS)]
+    words = WORDS[language].split()
+    lines = []
+    for row in range(rows):
+        title = " ".join(choose.choices(words, k=4)) + f" {number} {row}"
+        if row == number % rows:
+            title = choose.choice(HOSTILE).format(n=number)
+        body = " ".join(choose.choices(words, k=30)).capitalize() + "."
+        lines.append(json.dumps({"query": title, "positive": body, "id": f"doc-{number}-{row // 2}"}).encode())
+    lines.append(lines[0])  # a duplicate
+    lines.insert(rows - 2, BROKEN_LINES[number % len(BROKEN_LINES)])
+    file = folder / f"{number:03d}-{language}.jsonl"
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    return file
 
 
 def _write_evaluation_set(folder: Path, pairs: Path) -> None:
