@@ -23,7 +23,7 @@ from trainer.distributed import Ranks, join_ranks
 from trainer.export import export_model, markdown_text
 from trainer.m3_heads import available_outputs
 from trainer.optimizer import learning_rate
-from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
+from trainer.run_identity import TrainingError, find_checkpoint, run_identity
 from trainer.training_data import TrainingData
 from trainer.training_run import StepHook, TrainingRun, TrainingStopped, TrainResult, metrics_lines
 
@@ -81,7 +81,7 @@ def _train(
     hook: StepHook | None,
     ranks: Ranks,
 ) -> TrainResult:
-    from trainer.backbone import choose_device_and_dtype, load_backbone, model_fingerprint, tokenizer_fingerprint
+    from trainer.backbone import choose_device_and_dtype, load_backbone, tokenizer_fingerprint
 
     with ranks.rank_zero_first("Reading the data"):  # which may decode shards into a folder that all map
         data = TrainingData.open(data_folder, settings.data_cache)
@@ -99,21 +99,10 @@ def _train(
         )
     plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps, ranks.count)
     device, dtype = choose_device_and_dtype(ranks.device(settings.device), settings.precision)
-    identity = {
-        "settings": settings.model_dump(mode="json", exclude=set(FREE_SETTINGS)),
-        "data": data.fingerprint,
-        "model": model_fingerprint(settings.model),
-        "guide": None if settings.guide_model is None else model_fingerprint(settings.guide_model),
-        "dtype": str(dtype),
-        "device": device.type,
-    }
+    identity = run_identity(settings, data.fingerprint, device, dtype, settings.guide_model)
     if ranks.leads:
         _tell_of_outputs(settings)
-    checkpoint = None
-    with ranks.rank_zero_first("Looking for a checkpoint"):
-        if ranks.leads:
-            output.mkdir(parents=True, exist_ok=True)
-            checkpoint = checkpoint_to_resume(output, identity, ranks.count, restart=restart)
+    checkpoint = find_checkpoint(output, identity, ranks, restart=restart)
     objective = ContrastiveObjective(
         data, plan, backbone, settings, device=device, dtype=dtype, ranks=ranks, guide=guide
     )

@@ -3,9 +3,15 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trainer.checkpoint import Checkpoint, newest_checkpoint
+from trainer.distributed import Ranks
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.training_run import RunSettings
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +37,34 @@ _SETTING_OF_DTYPE: Final = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "
 
 class TrainingError(ValueError):
     """Training cannot start or go on. The message names the cause and the remedy."""
+
+
+def run_identity(
+    settings: "RunSettings", data: str, device: "torch.device", dtype: "torch.dtype", guide: str | None = None
+) -> dict[str, Any]:
+    """All that decides what the steps of a run compute; `data` is the fingerprint of its shards, `guide` a model folder."""
+    from trainer.backbone import model_fingerprint
+
+    return {
+        "settings": settings.model_dump(mode="json", exclude=set(FREE_SETTINGS)),
+        "data": data,
+        "model": model_fingerprint(settings.model),
+        "guide": None if guide is None else model_fingerprint(guide),
+        "dtype": str(dtype),
+        "device": device.type,
+    }
+
+
+def find_checkpoint(output: Path, identity: dict[str, Any], ranks: Ranks, *, restart: bool) -> Checkpoint | None:
+    """What `checkpoint_to_resume` finds, in the first process, which makes the folder `output`; None in the others.
+
+    All wait for it, and raise RanksError where it fails.
+    """
+    with ranks.rank_zero_first("Looking for a checkpoint"):
+        if not ranks.leads:
+            return None
+        output.mkdir(parents=True, exist_ok=True)
+        return checkpoint_to_resume(output, identity, ranks.count, restart=restart)
 
 
 def checkpoint_to_resume(output: Path, identity: dict[str, Any], ranks: int, *, restart: bool) -> Checkpoint | None:

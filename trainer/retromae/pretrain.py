@@ -18,7 +18,7 @@ from trainer.export import export_model
 from trainer.packed_texts import PackedTexts
 from trainer.retromae.settings import PretrainSettings
 from trainer.retromae.text_plan import TextPlan
-from trainer.run_identity import FREE_SETTINGS, TrainingError, checkpoint_to_resume
+from trainer.run_identity import TrainingError, find_checkpoint, run_identity
 from trainer.training_run import StepHook, TrainingRun, TrainResult, metrics_lines
 
 
@@ -55,7 +55,7 @@ def _pretrain(
     hook: StepHook | None,
     ranks: Ranks,
 ) -> TrainResult:
-    from trainer.backbone import choose_device_and_dtype, model_fingerprint
+    from trainer.backbone import choose_device_and_dtype
     from trainer.retromae.models import language_model
     from trainer.retromae.objective import RetroMAEObjective
 
@@ -65,19 +65,8 @@ def _pretrain(
     check_texts(data_folder, texts, language, settings, ranks.count)
     plan = TextPlan(texts.tokens.lengths, settings.batch_size, settings.seed)
     device, dtype = choose_device_and_dtype(ranks.device(settings.device), settings.precision)
-    identity = {
-        "settings": settings.model_dump(mode="json", exclude=set(FREE_SETTINGS)),
-        "data": texts.fingerprint,
-        "model": model_fingerprint(settings.model),
-        "guide": None,
-        "dtype": str(dtype),
-        "device": device.type,
-    }
-    checkpoint = None
-    with ranks.rank_zero_first("Looking for a checkpoint"):
-        if ranks.leads:
-            output.mkdir(parents=True, exist_ok=True)
-            checkpoint = checkpoint_to_resume(output, identity, ranks.count, restart=restart)
+    identity = run_identity(settings, texts.fingerprint, device, dtype)
+    checkpoint = find_checkpoint(output, identity, ranks, restart=restart)
     objective = RetroMAEObjective(texts, plan, language, settings, device=device, dtype=dtype, ranks=ranks)
     run = TrainingRun(
         objective, settings, output, identity=identity, device=device, dtype=dtype, checkpoint=checkpoint, ranks=ranks
