@@ -406,11 +406,25 @@ def schedule(
     if next_ is not None:
         echo("\n".join(next_times(cron, timezone, next_)))
         return
+    _check_refresh_options(context, recipe)
     asked = Scheduling(
         *(recipe, cron, timezone, run_folder, missed, once_now, retries, retry_after, keep_logs, log, log_json),
         options=tuple(context.args),
     )
     raise typer.Exit(run_schedule(asked, _say))
+
+
+def _check_refresh_options(context: typer.Context, recipe: str) -> None:
+    """Raises what `pairmill refresh` would raise for the options behind `--`: now, not at the first time of the schedule."""
+    from pipelines.recipe import load_recipe
+
+    commands = context.parent
+    assert commands is not None
+    command = commands.command.get_command(commands, "refresh")  # type: ignore[attr-defined]  # a group's
+    with command.make_context("refresh", [recipe, *context.args], parent=commands) as asked:
+        given = asked.params
+        runner = _runner_settings(given["runner"], given["mode"], given["workers"], asked.args)
+        load_recipe(recipe, _settings(given["set_"] or []) | runner | _licences(given["only_licences"]))
 
 
 @app.command(rich_help_panel=RUN_PANEL)

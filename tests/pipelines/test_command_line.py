@@ -9,6 +9,8 @@ from pipelines import command_line
 from tests.pipelines.conftest import write_corpus
 from tests.pipelines.test_runs import pairmill
 
+SCHEDULE = ("schedule", "recipes/refresh.yaml", "--cron", "0 3 * * 1")
+
 
 def run_main(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["pairmill", *words])
@@ -29,6 +31,8 @@ def run_main(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
         (("run", "recipes/demo.yaml", "--mode", "multi_threading"), "12-13 %"),
         (("run", "recipes/demo.yaml", "--set", "train.stepz=3"), "did you mean `steps`"),
         (("run", "recipes/demo.yaml", "--flink_master=x"), "Unknown option --flink_master=x"),
+        ((*SCHEDULE, "--", "--allow-gonne"), "Unknown option --allow-gonne"),
+        ((*SCHEDULE, "--", "--set", "train.stepz=3"), "did you mean `steps`"),
     ],
 )
 def test_the_users_mistakes_end_with_code_2_and_one_paragraph(monkeypatch, capsys, words, expected):
