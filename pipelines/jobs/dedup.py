@@ -63,16 +63,15 @@ def execute(job: Job) -> Outcome:
     files = before.files_of(PAIRS)
     names = [_stem(file.path) for file in files]
     progress_files.announce(job.folder, names)
-    open_names = [name for name in names if not is_committed(job.folder, name, job.fingerprint)]
-    if open_names:
-        folder = job.run.job(before.job)
-        # Numbered by content: equal rows in two shards are told apart by their positions.
-        shards = [
-            Shard(_stem(file.path), storage.join(folder, file.path), file.sha256)
-            for file in sorted(files, key=lambda file: (file.sha256, file.path))
-        ]
-        steps = _Steps(job, settings, shards, sum(file.rows for file in files), sum(file.bytes for file in files))
-        steps.sketch()
+    folder = job.run.job(before.job)
+    # Numbered by content: equal rows in two shards are told apart by their positions.
+    shards = [
+        Shard(_stem(file.path), storage.join(folder, file.path), file.sha256)
+        for file in sorted(files, key=lambda file: (file.sha256, file.path))
+    ]
+    steps = _Steps(job, settings, shards, sum(file.rows for file in files), sum(file.bytes for file in files))
+    steps.sketch()  # also where every shard is written: a sketch that a crash cut short is for the next refresh
+    if not all(is_committed(job.folder, name, job.fingerprint) for name in names):
         steps.cluster()
         steps.decide_and_write()
     parts = job.parts(names)

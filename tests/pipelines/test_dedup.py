@@ -267,6 +267,18 @@ def test_other_thresholds_keep_the_sketches_and_another_sketch_does_not(several,
     assert not set(sketched_at(tmp_path).items()) & set(first.items())
 
 
+def test_a_sketch_that_was_cut_after_all_shards_were_written_is_made_again(several, tmp_path):
+    shards, _ = several
+    run_dedup(tmp_path, {name: shards[name] for name in "ab"})
+    cut = tmp_path / "dedup" / "sketches" / "a.rows.arrow"
+    whole = cut.read_bytes()
+    cut.write_bytes(b"")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "dedup" / "pairs").iterdir()}
+    run_dedup(tmp_path, {name: shards[name] for name in "ab"})
+    assert cut.read_bytes() == whole
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
 def test_sketches_of_shards_that_are_gone_are_removed(several, tmp_path):
     shards, _ = several
     run_dedup(tmp_path, {name: shards[name] for name in "ab"})
