@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)  ## a real dump to a trained, evaluated encoder
 	$(BIN)/pairmill run recipes/demo.yaml
 
+# one thread for each of the two workers: torch's threads wait for each other in a loop, and two pairs on two cores take ten times as long
 test: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .
