@@ -64,11 +64,18 @@ def compare(model: str, texts: list[str], theirs: dict[str, np.ndarray]) -> None
     print(f"multi-vector  {len(ours.token_vectors)} vectors, largest difference {difference:.1e} (ours are float16)")
 
 
+def pooling_of(model: str) -> str:
+    """What the folder says; FlagEmbedding does not read it, and takes [CLS] unless told."""
+    told = Path(model) / "1_Pooling" / "config.json"
+    is_mean = told.exists() and json.loads(told.read_text())["pooling_mode_mean_tokens"]
+    return "mean" if is_mean else "cls"
+
+
 def flag_embedding(model: str, texts: list[str], output: Path) -> None:
     """In a child: FlagEmbedding's outputs, its weights in the order of token ids."""
     from FlagEmbedding import BGEM3FlagModel
 
-    peer = BGEM3FlagModel(model, use_fp16=False, devices="cpu", batch_size=16)
+    peer = BGEM3FlagModel(model, pooling_method=pooling_of(model), use_fp16=False, devices="cpu", batch_size=16)
     found = peer.encode(texts, max_length=LONGEST, return_dense=True, return_sparse=True, return_colbert_vecs=True)
     weights = [sorted((int(token), weight) for token, weight in text.items()) for text in found["lexical_weights"]]
     np.savez(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from compare_m3_outputs import pooling_of
 
 LONGEST: Final = 128
 WEIGHTS: Final = {"dense": 0.4, "lexical": 0.2, "multi_vector": 0.4}
@@ -84,7 +85,7 @@ def flag_embedding(model: str, pairs: list[tuple[str, str]], output: Path) -> No
     """In a child: FlagEmbedding's scores."""
     from FlagEmbedding import BGEM3FlagModel
 
-    peer = BGEM3FlagModel(model, use_fp16=False, devices="cpu")
+    peer = BGEM3FlagModel(model, pooling_method=pooling_of(model), use_fp16=False, devices="cpu")
     lengths = {"max_query_length": LONGEST, "max_passage_length": LONGEST}
     found = peer.compute_score(pairs, batch_size=16, weights_for_different_modes=list(WEIGHTS.values()), **lengths)
     output.write_text(json.dumps(found))
