@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from trainer.inner_products import UNDERFLOW, Floats, error_bound, in_threads
+from trainer.inner_products import UNDERFLOW, Floats, Rows, error_bound, in_threads
 from trainer.search_blocks import Best, Block, Queries
-from trainer.top_k_loops import scan
+from trainer.top_k_loops import GROUP, fill_largest, scan
 
 
 class CpuScreen:
@@ -48,15 +48,16 @@ def scan_in_threads(
     """Offer the rows of the block whose rough scores [B, C], wrong by `errors` [B] at most, allow it."""
 
     def work(part: slice) -> None:
-        scan(
-            rough[part],
-            errors[part],
-            queries.vectors[part],
-            block.vectors,
-            block.first_row,
-            best.scores[part],
-            best.rows[part],
-        )
+        scan_scores(rough[part], errors[part], queries.vectors[part], block, best.scores[part], best.rows[part])
 
     with best.lock:
         in_threads(threads, len(rough), work)
+
+
+def scan_scores(
+    rough: Floats, errors: npt.NDArray[np.float64], vectors: Floats, block: Block, scores: Floats, found: Rows
+) -> None:
+    """As scan_in_threads, in one thread: `scores` and `found` [B, k] are the best so far."""
+    largest = np.empty((len(rough), -(-rough.shape[1] // GROUP)), np.float32)
+    fill_largest(rough, largest)
+    scan(rough, largest, errors, vectors, block.vectors, block.first_row, scores, found)

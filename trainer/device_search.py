@@ -64,13 +64,6 @@ def has_amx() -> bool:
     return facts.exists() and "amx_bf16" in facts.read_text()
 
 
-def fastest_precision(device: str) -> Narrow:
-    """The precision of products that is fastest there, as far as its sums are known to be those of float32."""
-    if device.startswith("cuda"):
-        return "float16"
-    return "bfloat16" if device.startswith("cpu") and has_amx() else "float32"
-
-
 @contextmanager
 def full_sums() -> Iterator[None]:
     """Products without TF32 and without sums in half precision, which would break the bounds; as before at the end."""

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainer.member_loops import mark_members
 from trainer.ragged import Ragged, ranges
 
 Int64 = npt.NDArray[np.int64]
@@ -304,19 +305,15 @@ def rank_candidates(
     places = np.flatnonzero(allowed)
     queries = places // max(1, allowed.shape[1])
     if settings.sampling != "top":
-        places = places[_drawn(keys[queries], ranks.reshape(-1)[places], ranking, places, queries, settings)]
+        places = places[_drawn(keys, ranks.reshape(-1)[places], ranking, places, queries, settings)]
     return Ranked(ranking, ranks, Ragged.grouped(queries, places, len(allowed)), dropped)
 
 
 def _is_excluded(rows: Int64, excluded: Ragged) -> npt.NDArray[np.bool_]:
-    """bool [Q, K]: whether a row is among its query's excluded ones; (query, row) is compared as one number."""
-    if len(excluded.values) == 0 or rows.size == 0:
-        return np.zeros(rows.shape, np.bool_)
-    stride = max(int(rows.max()), int(excluded.values.max())) + 2
-    known = np.unique(excluded.owners * stride + excluded.values + 1)
-    wanted = np.arange(len(rows))[:, None] * stride + rows + 1
-    place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-    found: npt.NDArray[np.bool_] = (known[place] == wanted) & (rows >= 0)
+    """bool [Q, K]: whether a row is among its query's excluded ones."""
+    found = np.zeros(rows.shape, np.bool_)
+    order = np.lexsort((excluded.values, excluded.owners))
+    mark_members(rows, excluded.values[order], excluded.offsets, found)
     return found
 
 
@@ -358,13 +355,33 @@ def _drawn(
     Uniform: the smallest hashes first. Softmax: the largest of score / temperature + Gumbel noise made of the hash (Kool
     et al. 2019, arXiv 1903.06059: the Gumbel-top-k trick draws one after the other with those odds).
     """
-    stream = mixed(keys ^ mixed(np.array([settings.seed], np.uint64)))
+    stream = mixed(keys ^ mixed(np.array([settings.seed], np.uint64)))[queries]
     lots = mixed(stream + ranks.astype(np.uint64))
     if settings.sampling == "uniform":
-        return np.lexsort((lots, queries))
+        return _ascending(lots, queries, len(keys))
     uniform = ((lots >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     losing = np.log(-np.log(uniform)) - ranking.scores.reshape(-1)[places] / settings.temperature
     return np.lexsort((losing, queries))
+
+
+def _ascending(lots: npt.NDArray[np.uint64], queries: Int64, count: int) -> Int64:
+    """The order int64 [n] in which the lots of each query ascend; queries ascend already.
+
+    A lot's lowest bits give way to its place in its query's line, so that lines of numbers are sorted rather than their
+    places: a fortieth of the time that numpy.lexsort takes for all.
+    """
+    lengths = np.bincount(queries, minlength=count)
+    starts = np.cumsum(lengths) - lengths
+    longest = int(lengths.max(initial=0))
+    there = np.arange(longest) < lengths[:, None]
+    place_bits = np.uint64((1 << longest.bit_length()) - 1)
+    lines = np.full(there.shape, np.iinfo(np.uint64).max, np.uint64)
+    lines[there] = lots & ~place_bits
+    lines |= np.arange(longest, dtype=np.uint64)
+    lines[~there] = np.iinfo(np.uint64).max
+    lines.sort(axis=1)
+    order: Int64 = ((lines & place_bits).astype(np.int64) + starts[:, None])[there]
+    return order
 
 
 def screened(

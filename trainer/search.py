@@ -12,11 +12,12 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from trainer.inner_products import Floats, Rows, available_cores, in_threads, inner_products
+from trainer.integer_products import can_multiply_integers, integers_are_faster
 from trainer.search_blocks import (
     Best,
     Block,
@@ -187,8 +188,8 @@ def block_sizes(settings: SearchSettings, dimension: int, devices: Sequence[str]
     queries, rows = settings.query_block or usual[0], settings.corpus_block or usual[1]
 
     def too_large() -> bool:
-        # float32 scores, as much again for them in another type; three blocks of rows, each as float32 and as stored
-        return 6 * queries * rows + 3 * 6 * rows * dimension > settings.memory_mb * 1_000_000
+        # float32 scores, as much again for them in another type; three blocks of rows: as stored, in float32 and in 16 bits
+        return 6 * queries * rows + 3 * 8 * rows * dimension > settings.memory_mb * 1_000_000
 
     while settings.corpus_block is None and rows > _SMALLEST_BLOCK and too_large():
         rows //= 2
@@ -205,20 +206,40 @@ def _rows_in_all(corpus: Corpus, rows: Rows | None) -> int:
 
 def _screen(device: str, settings: SearchSettings, threads: ThreadPoolExecutor) -> Screen[Any]:
     from trainer.cpu_search import CpuScreen
-    from trainer.device_search import DeviceScreen, NarrowCpuScreen, fastest_precision
+    from trainer.device_search import DeviceScreen, NarrowCpuScreen
+    from trainer.integer_search import IntegerCpuScreen
 
-    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
+    precision = _fastest_precision(device) if settings.precision == "auto" else settings.precision
+    if precision == "int16":
+        if device != "cpu" or not can_multiply_integers():
+            raise ValueError(
+                f"search.precision int16 was asked for on {device!r}: it needs a CPU with AVX2. Choose auto or float32."
+            )
+        return IntegerCpuScreen(threads)
     if device == "cpu" and precision == "float32":
         return CpuScreen(threads)
     kind = NarrowCpuScreen if device == "cpu" else DeviceScreen
     return kind(device, precision, threads, settings.memory_mb * 1_000_000 // 4)
 
 
+def _fastest_precision(device: str) -> Literal["float32", "bfloat16", "float16", "int16"]:
+    """The precision of products that is fastest there, as far as its sums are known to be those of float32 or exact."""
+    from trainer.device_search import has_amx
+
+    if device.startswith("cuda"):
+        return "float16"
+    if device.startswith("cpu") and has_amx():
+        return "bfloat16"
+    return "int16" if device == "cpu" and integers_are_faster() else "float32"
+
+
 def _sums_of(screens: list[Screen[Any]]) -> AbstractContextManager[None]:
     from trainer.cpu_search import CpuScreen
     from trainer.device_search import full_sums
+    from trainer.integer_search import IntegerCpuScreen
 
-    return nullcontext() if all(isinstance(screen, CpuScreen) for screen in screens) else full_sums()
+    alone = all(isinstance(screen, CpuScreen | IntegerCpuScreen) for screen in screens)
+    return nullcontext() if alone else full_sums()
 
 
 class _Progress:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int16"]
 
 
 class ApproximateSettings(BaseModel):
@@ -35,7 +35,8 @@ class SearchSettings(BaseModel):
     )
     precision: Precision = Field(
         "auto",
-        description="of the matrix products that find candidates; auto: bfloat16 on CPUs with AMX, float16 on GPUs, else float32",
+        description="of the matrix products that find candidates; auto: float16 on GPUs, bfloat16 on CPUs with AMX, "
+        "int16 on those with AVX2 and without AVX-512, else float32",
     )
     query_block: int | None = Field(None, ge=1, description="queries a matrix product; null: 512, on a GPU 4,096")
     corpus_block: int | None = Field(None, ge=1, description="corpus rows at a time; null: 32,768, on a GPU 65,536")

@@ -6,6 +6,7 @@ score, of equal ones the highest row. Lines begin as score -inf, row -1.
 All that call each other are in this file: see trainer.compiled.
 """
 
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,15 +18,29 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 LANES: Final = 32  # partial sums of an inner product
-_ABREAST: Final = 32  # columns looked at side by side
-_DEPTH: Final = 16  # columns of a group
-_TILE: Final = _ABREAST * _DEPTH
+GROUP: Final = 16  # columns whose largest score decides whether they are looked at: a cache line of float32
 _CANDIDATES_AT_ONCE: Final = 2**18
+
+
+@partial(compiled, fastmath={"nnan", "nsz"})
+def fill_largest(rough: Floats, largest: Floats) -> None:
+    """largest [B, ceil(C / GROUP)]: of each group of columns of rough [B, C]."""
+    whole = np.uint64(rough.shape[1] // GROUP)
+    for query in range(rough.shape[0]):
+        for group in range(whole):
+            best = np.float32(-np.inf)
+            for place in range(np.uint64(GROUP)):
+                best = max(best, rough[query, group * np.uint64(GROUP) + place])
+            largest[query, group] = best
+        for column in range(whole * np.uint64(GROUP), np.uint64(rough.shape[1])):
+            before = rough[query, column] if column % np.uint64(GROUP) == 0 else largest[query, whole]
+            largest[query, whole] = max(before, rough[query, column])
 
 
 @compiled
 def scan(
     rough: Floats,
+    largest: Floats,
     errors: npt.NDArray[np.float64],
     queries: Floats,
     vectors: Floats,
@@ -35,24 +50,23 @@ def scan(
 ) -> None:
     """Offer every row of a block [C, D] whose rough score [B, C] allows it, by its exact score.
 
-    errors [B]: how far a rough score of the query can be from the exact one.
+    largest [B, ceil(C / GROUP)] are those of groups (fill_largest). errors [B]: how far a rough score of the query can be
+    from the exact one.
     """
     columns, k = rough.shape[1], scores.shape[1]
-    largest = np.empty(-(-columns // _TILE) * _ABREAST, np.float32)
     starts = np.zeros(len(rough) + 1, np.int64)
     candidates = np.empty(max(_CANDIDATES_AT_ONCE, 2 * columns), np.int32)
     values = np.empty(columns, np.float32)
     first = 0  # the query whose candidates come first in `candidates`
     starts[0] = 0
     for query in range(len(rough)):
-        line, error = rough[query], errors[query]
-        _largest_of_groups(line, largest)
+        line, groups, error = rough[query], largest[query], errors[query]
         least = np.float32(scores[query, 0] - error)
-        if k <= len(largest) and _count(largest, least) > k:
+        if k <= len(groups) and _count(groups, least) > k:
             # k rows have at least this rough score, so no row more than 2 errors below it is among the k best.
-            least = max(least, np.float32(_kth_largest_of_groups(largest, k) - 2 * error))
+            least = max(least, np.float32(_kth_largest_of_groups(groups, k, 4 * k) - 2 * error))
         end = starts[query - first]
-        found = _collect(line, largest, least, candidates[end:], values)
+        found = _collect(line, groups, least, candidates[end:], values)
         if found > k + k // 4:
             least = np.float32(_kth_largest(values[:found], k) - 2 * error)
             found = _keep(candidates[end:], values[:found], least)
@@ -70,6 +84,48 @@ def scan(
                 rows[part],
             )
             first = query + 1
+
+
+@compiled
+def fill_kth_largest(lines: Floats, k: int, kth: Floats) -> None:
+    """kth [B]: about the kth largest of each line of [B, C], a little less rather than more."""
+    for line in range(len(lines)):
+        kth[line] = _kth_largest_of_groups(lines[line], k, 16 * k)
+
+
+@compiled
+def settle_guesses(
+    counts: Rows,
+    columns: npt.NDArray[np.int32],
+    values: Floats,
+    guesses: Floats,
+    errors: npt.NDArray[np.float64],
+    k: int,
+    starts: Rows,
+    failed: npt.NDArray[np.bool_],
+) -> None:
+    """Bring the candidates of all queries to the front of columns [B, r]: query q has starts[q] to starts[q + 1] of them all.
+
+    Found were counts [B] columns and their rough scores, values [B, r]: all that are not more than 2 errors below a
+    guess. The guess is right if k of them reach it, and then no other row is among the k best; -inf is always right.
+    A query with a wrong guess, or with more than r columns, has `failed` and gets no candidates.
+    """
+    flat = columns.reshape(-1)
+    end = 0
+    for query in range(len(counts)):
+        found = counts[query]
+        failed[query] |= found > columns.shape[1]
+        if not failed[query] and guesses[query] > -np.inf:
+            failed[query] = _count(values[query, :found], guesses[query]) < k
+        if not failed[query]:
+            least = np.float32(-np.inf)
+            if found > k:
+                least = np.float32(_kth_largest(values[query, :found], k) - 2 * errors[query])
+            for place in range(found):
+                if values[query, place] >= least:
+                    flat[end] = columns[query, place]
+                    end += 1
+        starts[query + 1] = end
 
 
 @compiled
@@ -235,27 +291,15 @@ def _place(scores: Floats, rows: Rows, size: int, score: np.float32, row: int) -
 
 
 @compiled
-def _largest_of_groups(line: Floats, largest: Floats) -> None:
-    """The largest of each group of columns. A tile of a line is _DEPTH x _ABREAST; a lane of it is a group."""
-    columns, lanes, tile = np.uint64(len(line)), np.uint64(_ABREAST), np.uint64(_TILE)
-    largest[:] = -np.inf
-    for turn in range((columns + lanes - np.uint64(1)) // lanes):
-        start = turn * lanes
-        first = start // tile * lanes
-        for lane in range(min(lanes, columns - start)):
-            value = line[start + lane]
-            largest[first + lane] = value if value > largest[first + lane] else largest[first + lane]
-
-
-@compiled
-def _kth_largest_of_groups(largest: Floats, k: int) -> Any:
-    """The kth largest of groups joined while there are more than four times k: a little less, and found much faster."""
+def _kth_largest_of_groups(largest: Floats, k: int, most: int) -> Any:
+    """The kth largest of groups joined while there are `most` or more: a little less, and found much faster."""
     size = len(largest)
     joined = largest.copy()
-    while size >= 4 * k and size % 2 == 0:
-        size //= 2
-        for group in range(size):
-            joined[group] = max(joined[group], joined[group + size])
+    while size >= most:
+        half = (size + 1) // 2
+        for group in range(size - half):
+            joined[group] = max(joined[group], joined[group + half])
+        size = half
     return _kth_largest(joined[:size], k)
 
 
@@ -275,8 +319,7 @@ def _collect(
     found = 0
     for group in range(len(largest)):
         if largest[group] >= least:
-            start = group // _ABREAST * _TILE + group % _ABREAST
-            for column in range(start, min(start + _TILE, len(line)), _ABREAST):
+            for column in range(group * GROUP, min((group + 1) * GROUP, len(line))):
                 if line[column] >= least:
                     candidates[found], values[found] = column, line[column]
                     found += 1

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer import integer_search
+from trainer.integer_products import can_multiply_integers
 from trainer.search import Found, SearchSettings, block_sizes, exact_top_k, inner_products, top_k
 from trainer.search_settings import search_devices
 from trainer.vector_files import VectorFiles
@@ -132,7 +134,9 @@ def test_a_row_that_is_not_finite_is_named():
 
 
 # "cpu:0" takes the way of a torch device, on the CPU; narrower products are rounded as a GPU or AMX would round them.
-WAYS = [("cpu", "float32"), ("cpu", "bfloat16"), ("cpu:0", "float32"), ("cpu:0", "float16"), ("cpu:0", "bfloat16")]
+NARROW = [("cpu", "bfloat16"), ("cpu:0", "float32"), ("cpu:0", "float16"), ("cpu:0", "bfloat16")]
+INTEGERS = [("cpu", "int16")] if can_multiply_integers() else []
+WAYS = [("cpu", "float32"), *INTEGERS, *NARROW]
 
 
 def same(found, expected):
@@ -205,7 +209,7 @@ def test_vectors_of_any_length_are_ranked_in_any_precision(scale):
         assert same(top_k(queries, corpus, 30, search), brute_force(queries, corpus, 30)), (device, precision)
 
 
-@pytest.mark.parametrize(("device", "precision"), WAYS[1:])
+@pytest.mark.parametrize(("device", "precision"), NARROW)
 def test_rough_scores_are_never_further_from_the_exact_ones_than_the_bound_says(device, precision):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -249,6 +253,93 @@ def test_the_bound_holds_where_all_roundings_go_the_same_way(precision, bits, si
     assert rough == 2**bits
     wrong = float(asked[0].astype(np.float64) @ stored[0].astype(np.float64)) - float(rough)
     assert 1.9 < wrong <= error < 2 * wrong
+
+
+needs_integers = pytest.mark.skipif(not INTEGERS, reason="this CPU has no AVX2")
+
+
+def count_whole_looks(monkeypatch):
+    """A list that gets, for each time all scores are looked at, of how many queries."""
+    looked_at, merge = [], integer_search._merge_all_scores
+
+    def counted(queries, *arguments):
+        looked_at.append(len(queries.vectors))
+        merge(queries, *arguments)
+
+    monkeypatch.setattr(integer_search, "_merge_all_scores", counted)
+    return looked_at
+
+
+@needs_integers
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 80), corpus_block=st.integers(500, 5000), above=st.booleans())
+def test_guessed_scores_do_not_change_the_result(seed, k, corpus_block, above):
+    generator = np.random.default_rng(seed)
+    topics = generator.standard_normal((20, 12))
+    corpus = (topics[np.sort(generator.integers(0, 20, 4000))] + generator.standard_normal((4000, 12))).astype(
+        np.float32
+    )
+    corpus[generator.integers(0, 4000, 300)] = corpus[17]  # ties
+    queries = (topics[:9] + generator.standard_normal((9, 12))).astype(np.float32)
+    limits = np.sort(queries @ corpus.T, axis=1)[:, -k].astype(np.float32) if above else None
+    search = {p: SearchSettings(devices=("cpu",), precision=p, corpus_block=corpus_block) for p in ("int16", "float32")}
+    found, expected = (top_k(queries, corpus, k, search[p], above=limits) for p in ("int16", "float32"))
+    assert same(found, (expected.scores, expected.rows))
+    if not above:
+        assert same(found, brute_force(queries, corpus, k))
+
+
+@needs_integers
+@pytest.mark.parametrize("sampled", ["best", "worst"])
+def test_a_sample_that_misleads_costs_a_look_at_all_scores_and_nothing_else(monkeypatch, sampled):
+    looked_at = count_whole_looks(monkeypatch)
+    queries, corpus = np.abs(unit_vectors(30, 16, 0)), np.abs(unit_vectors(17 * 300, 16, 1))
+    is_sampled = np.arange(len(corpus)) % 17 == 0
+    corpus[is_sampled if sampled == "worst" else ~is_sampled] *= np.float32(0.01)
+    search = SearchSettings(devices=("cpu",), precision="int16")
+    assert same(top_k(queries, corpus, 40, search), brute_force(queries, corpus, 40))
+    assert sum(looked_at) == 30
+
+
+@needs_integers
+def test_a_corpus_in_any_order_of_its_own_needs_no_look_at_all_scores(monkeypatch):
+    looked_at = count_whole_looks(monkeypatch)
+    queries, corpus = unit_vectors(64, 48, 0), unit_vectors(8000, 48, 1)
+    search = SearchSettings(devices=("cpu",), precision="int16", corpus_block=4000)
+    assert same(top_k(queries, corpus, 50, search), brute_force(queries, corpus, 50))
+    assert sum(looked_at) <= 1  # of 64 queries in two blocks: each guess is wrong once in some hundreds
+
+
+@needs_integers
+def test_integer_products_are_wrong_by_no_more_than_the_bound_says():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from trainer.inner_products import widened
+    from trainer.integer_products import multiply, rounded
+    from trainer.search_blocks import Block, Queries
+
+    generator = np.random.default_rng(3)
+    with ThreadPoolExecutor(1) as threads:
+        for scale, dtype in [(1.0, np.float32), (1e-5, np.float32), (200.0, np.float16)]:
+            stored = (generator.normal(size=(300, 48)) * scale).astype(dtype)
+            vectors, norms = widened(stored, "corpus", 0)
+            asked = (generator.normal(size=(40, 48)) * generator.uniform(0.1, 2, (40, 1))).astype(np.float32)
+            queries = Queries(0, *widened(asked, "query", 0))
+            loaded = integer_search.IntegerCpuScreen(threads).load(Block(0, vectors, stored, norms.max()))
+            rows, rough = rounded(asked), np.empty((40, 300), np.float32)
+            multiply(rows, loaded.panels, rough)
+            errors = integer_search._errors(queries, rows, loaded)
+            wrong = np.abs(rough - asked.astype(np.float64) @ vectors.T.astype(np.float64)).max(axis=1)
+            assert (wrong <= errors).all()
+            assert (wrong > errors / 1000).all()  # a bound that says nothing would let every row through
+
+
+@pytest.mark.parametrize(("device", "features"), [("cpu:0", {"avx2": True}), ("cpu", {})])
+def test_integers_where_there_are_none_are_refused_with_a_remedy(monkeypatch, device, features):
+    monkeypatch.setattr("trainer.search.can_multiply_integers", lambda: bool(features))
+    search = SearchSettings(devices=(device,), precision="int16")
+    with pytest.raises(ValueError, match="needs a CPU with AVX2"):
+        top_k(unit_vectors(2, 4, 0), unit_vectors(3, 4, 1), 1, search)
 
 
 def test_queries_and_corpus_in_files_give_the_result_of_arrays(tmp_path):

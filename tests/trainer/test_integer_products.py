@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer import integer_products
+from trainer.integer_products import (
+    NORM,
+    Panels,
+    can_multiply_integers,
+    integers_are_faster,
+    lay_out,
+    multiply,
+    products_above,
+    rounded,
+    rounding_errors,
+)
+
+pytestmark = pytest.mark.skipif(not can_multiply_integers(), reason="this CPU has no AVX2")
+
+
+def panels_of(vectors, added=None):
+    panels = Panels.empty(*vectors.shape)
+    lay_out(rounded(vectors), panels)
+    if added is not None:
+        panels.added[: len(added)] = added
+    return panels
+
+
+def product(left, right, added=None):
+    products = np.full((len(left), len(right)), np.nan, np.float32)
+    multiply(rounded(left), panels_of(right, added), products)
+    return products
+
+
+def whole_numbers(rows):
+    """The integers and steps of Rounded as float64 vectors."""
+    return rows.integers[: rows.count].astype(np.float64) * rows.steps[: rows.count, None].astype(np.float64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    left=st.integers(0, 30),
+    right=st.integers(0, 50),
+    width=st.integers(1, 70),
+    sizes=st.tuples(st.floats(-20, 15), st.floats(-20, 15)),
+)
+def test_products_are_those_of_the_rounded_rows_whatever_the_shape(seed, left, right, width, sizes):
+    generator = np.random.default_rng(seed)
+    rows = (generator.standard_normal((left, width)) * 10.0 ** sizes[0]).astype(np.float32)
+    columns = (generator.standard_normal((right, width)) * 10.0 ** sizes[1]).astype(np.float32)
+    of_rows, of_columns = whole_numbers(rounded(rows)), whole_numbers(rounded(columns))
+    exact = of_rows @ of_columns.T  # int32 sums times two steps: float64 holds them to the last bit but two
+    norms = np.linalg.norm(of_rows, axis=1)[:, None] * np.linalg.norm(of_columns, axis=1)[None, :]
+    assert (np.abs(product(rows, columns) - exact) <= 4 * 2.0**-24 * norms + 1e-38).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.integers(1, 500), sparse=st.booleans())
+def test_rounding_loses_no_more_than_is_said_and_little(seed, width, sparse):
+    generator = np.random.default_rng(seed)
+    vectors = generator.standard_normal((9, width)).astype(np.float32)
+    if sparse:
+        vectors[:, generator.random(width) < 0.9] = 0
+    rows = rounded(vectors)
+    lost = np.linalg.norm(vectors.astype(np.float64) - whole_numbers(rows)[:, :width], axis=1)
+    said, norms = rounding_errors(vectors, rows), np.linalg.norm(vectors.astype(np.float64), axis=1)
+    assert (lost <= said).all()
+    assert (said <= 1.001 * lost + 1e-12).all()
+    assert (said <= 1.001 * norms / NORM * np.sqrt(width) / 2 + 1e-12).all()  # half a step for each number
+
+
+@pytest.mark.parametrize("width", [1, 2, 384, 10_000])
+@pytest.mark.parametrize("signs", [1, -1])
+def test_the_largest_sums_there_can_be_stay_inside_an_int32(width, signs):
+    one_number, all_alike = np.zeros((1, width), np.float32), np.full((1, width), 0.37, np.float32)
+    one_number[0, -1] = 5.0
+    for vector in (one_number, all_alike):
+        exact = signs * float((vector.astype(np.float64) ** 2).sum())
+        assert product(vector, signs * vector)[0, 0] == pytest.approx(
+            exact, rel=1.01 * width**0.5 / NORM
+        )  # half a step on each side
+
+
+def test_what_is_added_is_added_to_every_product_of_its_column():
+    rows, columns = np.eye(3, 5, dtype=np.float32), np.zeros((4, 5), np.float32)
+    added = np.array([1, -2, 3, 0.5], np.float32)
+    assert product(rows, columns, added).tolist() == [added.tolist()] * 3
+
+
+def test_rows_that_are_not_finite_give_nan_and_others_do_not():
+    rows = np.ones((8, 6), np.float32)
+    rows[2, 3], rows[5, 0] = np.nan, np.inf
+    products = product(rows, np.ones((20, 6), np.float32))
+    assert np.isnan(products[[2, 5]]).all()
+    assert np.allclose(products[[0, 1, 3, 4, 6, 7]], 6, rtol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    left=st.integers(1, 20),
+    right=st.integers(1, 60),
+    width=st.integers(1, 12),
+    room=st.integers(1, 70),
+    bar=st.floats(-4, 4),
+)
+def test_products_above_are_those_of_multiply_that_reach_their_bar(seed, left, right, width, room, bar):
+    generator = np.random.default_rng(seed)
+    rows = generator.standard_normal((left, width)).astype(np.float32)
+    columns = generator.standard_normal((right, width)).astype(np.float32)
+    columns[generator.integers(0, right)] = 0  # a product of 0, as the columns that fill a panel up have
+    least = (bar + generator.integers(-1, 2, left)).astype(np.float32)
+    least[0] = -np.inf
+    counts = np.full(left, -1, np.int64)
+    places, values = np.empty((left, room), np.int32), np.empty((left, room), np.float32)
+    products_above(rounded(rows), panels_of(columns), least, counts, places, values)
+    for row, products in enumerate(product(rows, columns)):
+        reached = np.flatnonzero(products >= least[row])
+        assert counts[row] == len(reached)
+        assert places[row, : len(reached)].tolist() == reached[:room].tolist()
+        assert values[row, : len(reached)].tolist() == products[reached[:room]].tolist()
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    rows, columns = np.ones((2, 9), np.float32), np.ones((3, 4), np.float32)
+    with pytest.raises(ValueError, match="do not make products"):
+        product(rows, columns)
+
+
+def test_integers_are_faster_with_avx2_alone(monkeypatch):
+    for features, faster in [({"avx2": True}, True), ({"avx2": True, "avx512f": True}, False), ({}, False)]:
+        monkeypatch.setattr(integer_products, "_features", lambda features=features: features)
+        integers_are_faster.cache_clear()
+        can_multiply_integers.cache_clear()
+        assert integers_are_faster() is faster
+    integers_are_faster.cache_clear()
+    can_multiply_integers.cache_clear()

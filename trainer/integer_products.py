@@ -1,0 +1,395 @@
+"""Products of vectors rounded to 16-bit integers: faster than float32 on a CPU with AVX2, and far closer to it than bfloat16.
+
+In:  vectors float32 [n, K] and [m, K].
+Out: their inner products float32 [n, m].
+
+A row is rounded to integers times a step of its own, a NORM-th of its L2 norm. No sum of products of two rows, nor any
+part of it, then leaves an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same
+bits in any order and on any number of threads.
+
+The inner loop is vpmaddwd, sixteen products an instruction where a fused multiply-add of float32 does eight; compilers do
+not find it in a product of matrices, so it is put together here. All that is compiled together is in this file (see
+trainer.compiled).
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Final, TypeAlias
+
+import llvmlite.binding
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from trainer.compiled import compiled
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Integers: TypeAlias = npt.NDArray[np.int16]
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+NORM: Final = 32_700.0  # of a rounded row; the largest int16 less what the rounding of 10,000 numbers can add
+_SMALLEST_STEP: Final = 1e-37  # its inverse is finite
+_ROWS: Final = 6  # of a tile: with two registers of columns each, twelve of the sixteen registers hold sums
+_COLUMNS: Final = 16
+_LANES: Final = 8  # int32 or float32 in a register
+_UNROLLED: Final = 2  # pairs of products a turn of the inner loop
+_PADDED_TO: Final = 2 * _UNROLLED  # numbers of a row
+_ROWS_ABREAST: Final = 44 * _ROWS  # that stay in the second cache while a panel passes
+_CACHE_LINE: Final = 64  # bytes
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Rows of integers and the step of each: a vector is about integers * step."""
+
+    integers: Integers  # [n filled up to whole tiles, K filled up], the rest 0
+    steps: Floats  # [n filled up to whole tiles]
+    count: int  # n
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Rounded rows laid out as `multiply` reads them: [panel, pair of numbers, row of the panel, number of the pair]."""
+
+    integers: Integers  # [panels, K / 2, _COLUMNS, 2]
+    steps: Floats  # [panels * _COLUMNS]
+    added: Floats  # [panels * _COLUMNS], to every product
+    count: int  # m
+
+    @classmethod
+    def empty(cls, count: int, width: int) -> "Panels":
+        """Room for `count` rows of `width` numbers, all 0."""
+        panels = -(-count // _COLUMNS)
+        integers = _aligned((panels, _filled_up(width) // 2, _COLUMNS, 2))
+        steps, added = np.zeros((2, panels * _COLUMNS), np.float32)
+        return cls(integers, steps, added, count)
+
+
+@cache
+def can_multiply_integers() -> bool:
+    """Whether this CPU has the instructions that `multiply` is made of."""
+    return bool(_features().get("avx2"))
+
+
+@cache
+def integers_are_faster() -> bool:
+    """Whether `multiply` beats float32: the CPU has AVX2 and not AVX-512, whose float32 registers are twice as wide."""
+    return can_multiply_integers() and not _features().get("avx512f")
+
+
+def _features() -> dict[str, bool]:
+    try:
+        return dict(llvmlite.binding.get_host_cpu_features())
+    except RuntimeError:  # LLVM cannot tell on this platform
+        return {}
+
+
+def rounded(vectors: Floats) -> Rounded:
+    """The rows of float32 [n, K], C order. A row that is not finite gets the step NaN, as will its products."""
+    count, width = vectors.shape
+    rows = -(-count // _ROWS) * _ROWS
+    integers, steps = _aligned((rows, _filled_up(width))), np.zeros(rows, np.float32)
+    _round(vectors, integers, steps)
+    return Rounded(integers, steps, count)
+
+
+def lay_out(rows: Rounded, panels: Panels, first: int = 0) -> None:
+    """Put rows into panels, from row `first` on."""
+    here = slice(first, first + rows.count)
+    _lay_out(rows.integers[: rows.count], panels.integers, first)
+    panels.steps[here] = rows.steps[: rows.count]
+
+
+def rounding_errors(vectors: Floats, rows: Rounded) -> npt.NDArray[np.float64]:
+    """The L2 norm of what rounding took from each row of float32 [n, K], rather too large than too small: float64 [n]."""
+    errors = np.empty(rows.count, np.float64)
+    _measure(vectors, rows.integers, rows.steps, errors)
+    return errors
+
+
+def multiply(rows: Rounded, columns: Panels, products: Floats) -> None:
+    """products [n, m], C order = rows . columns + what is added; in one thread, without Python's lock."""
+    if products.shape != (rows.count, columns.count) or rows.integers.shape[1] != 2 * columns.integers.shape[1]:
+        raise ValueError(
+            f"{rows.count} rows of {rows.integers.shape[1]} numbers and {columns.count} columns of "
+            f"{2 * columns.integers.shape[1]} do not make products of shape {products.shape}."
+        )
+    _multiply(rows.integers, rows.steps, columns.integers, columns.steps, columns.added, products)
+
+
+def products_above(
+    rows: Rounded, columns: Panels, least: Floats, counts: Rows, places: npt.NDArray[np.int32], values: Floats
+) -> None:
+    """Of the products of each row that are `least` [n] or more: how many, and the first r of them.
+
+    counts [n] tells how many there are, places and values [n, r] their columns in ascending order and what they are. The
+    products themselves never leave the first cache. In one thread, without Python's lock.
+    """
+    _products_above(
+        rows.integers,
+        rows.steps,
+        columns.integers,
+        columns.steps,
+        columns.added,
+        columns.count,
+        least,
+        counts,
+        places,
+        values,
+    )
+
+
+def _filled_up(width: int) -> int:
+    return -(-width // _PADDED_TO) * _PADDED_TO
+
+
+def _aligned(shape: tuple[int, ...]) -> Integers:
+    """Zeros that begin with a cache line."""
+    size = 2 * int(np.prod(shape))
+    memory = np.zeros(size + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    return memory[start : start + size].view(np.int16).reshape(shape)
+
+
+@partial(compiled, fastmath={"reassoc", "contract"})  # the factor of 1.0001 has room for sums in any order
+def _round(vectors: Floats, integers: Integers, steps: Floats) -> None:
+    for row in range(vectors.shape[0]):
+        squares = np.float32(0)
+        for place in range(vectors.shape[1]):
+            squares += vectors[row, place] * vectors[row, place]
+        total = np.float64(squares)
+        if not 1e-30 < total < 1e38:  # too small or large to be summed in float32, or not finite
+            total = np.float64(0)
+            for place in range(vectors.shape[1]):
+                total += np.float64(vectors[row, place]) * np.float64(vectors[row, place])
+        step = max(np.sqrt(total) * (1.0001 / NORM), _SMALLEST_STEP)
+        steps[row] = step
+        inverse = np.float32(1.0 / step)
+        for place in range(vectors.shape[1]):
+            integers[row, place] = np.int16(np.rint(vectors[row, place] * inverse))
+        if not np.isfinite(total):
+            steps[row] = np.nan
+
+
+@compiled
+def _lay_out(rows: Integers, panels: Integers, first: int) -> None:
+    for row in range(rows.shape[0]):
+        panel, place = (first + row) // _COLUMNS, (first + row) % _COLUMNS
+        for pair in range(panels.shape[1]):
+            panels[panel, pair, place, 0] = rows[row, 2 * pair]
+            panels[panel, pair, place, 1] = rows[row, 2 * pair + 1]
+
+
+@partial(compiled, fastmath={"reassoc", "contract"})
+def _measure(vectors: Floats, integers: Integers, steps: Floats, errors: npt.NDArray[np.float64]) -> None:
+    for row in range(vectors.shape[0]):
+        squares = np.float64(0)
+        for place in range(vectors.shape[1]):
+            error = np.float64(vectors[row, place]) - np.float64(integers[row, place]) * np.float64(steps[row])
+            squares += error * error
+        errors[row] = 1.0001 * np.sqrt(squares)
+
+
+@compiled
+def _multiply(
+    rows: Integers,
+    steps: Floats,
+    panels: Integers,
+    column_steps: Floats,
+    added: Floats,
+    products: Floats,
+) -> None:
+    count, columns = products.shape
+    bytes_of_row = 2 * rows.shape[1]
+    turns = panels.shape[1] // _UNROLLED
+    edge = np.empty((_ROWS, _COLUMNS), np.float32)  # a tile that lies only partly inside
+    for first in range(0, count, _ROWS_ABREAST):
+        last = min(first + _ROWS_ABREAST, count)
+        for panel in range(panels.shape[0]):
+            column = panel * _COLUMNS
+            for row in range(first, last, _ROWS):
+                inside = row + _ROWS <= count and column + _COLUMNS <= columns
+                out = products.ctypes.data + 4 * (row * columns + column) if inside else edge.ctypes.data
+                _tile(
+                    rows.ctypes.data + row * bytes_of_row,
+                    bytes_of_row,
+                    panels.ctypes.data + column * bytes_of_row,
+                    turns,
+                    steps.ctypes.data + 4 * row,
+                    column_steps.ctypes.data + 4 * column,
+                    added.ctypes.data + 4 * column,
+                    out,
+                    4 * columns if inside else 4 * _COLUMNS,
+                )
+                if not inside:
+                    height, width = min(_ROWS, count - row), min(_COLUMNS, columns - column)
+                    products[row : row + height, column : column + width] = edge[:height, :width]
+
+
+@compiled
+def _products_above(
+    rows: Integers,
+    steps: Floats,
+    panels: Integers,
+    column_steps: Floats,
+    added: Floats,
+    columns: int,
+    least: Floats,
+    counts: Rows,
+    places: npt.NDArray[np.int32],
+    values: Floats,
+) -> None:
+    bytes_of_row = 2 * rows.shape[1]
+    turns = panels.shape[1] // _UNROLLED
+    tile, hits = np.empty((_ROWS, _COLUMNS), np.float32), np.empty(_ROWS, np.uint16)
+    bars = np.full(rows.shape[0], np.inf, np.float32)
+    bars[: len(least)] = least
+    counts[:] = 0
+    for first in range(0, len(least), _ROWS_ABREAST):
+        last = min(first + _ROWS_ABREAST, len(least))
+        for panel in range(panels.shape[0]):
+            column = panel * _COLUMNS
+            for row in range(first, last, _ROWS):
+                _tile_and_hits(
+                    rows.ctypes.data + row * bytes_of_row,
+                    bytes_of_row,
+                    panels.ctypes.data + column * bytes_of_row,
+                    turns,
+                    steps.ctypes.data + 4 * row,
+                    column_steps.ctypes.data + 4 * column,
+                    added.ctypes.data + 4 * column,
+                    tile.ctypes.data,
+                    4 * _COLUMNS,
+                    bars.ctypes.data + 4 * row,
+                    hits.ctypes.data,
+                )
+                for line in range(np.uint64(_ROWS)):
+                    bits = np.uint64(hits[line])
+                    if column + _COLUMNS > columns:
+                        bits &= np.uint64((1 << (columns - column)) - 1)
+                    while bits:
+                        place, at = _lowest_bit(bits), np.uint64(row) + line
+                        found = np.uint64(counts[at])
+                        if found < np.uint64(places.shape[1]):
+                            places[at, found], values[at, found] = np.uint64(column) + place, tile[line, place]
+                        counts[at] = found + np.uint64(1)
+                        bits &= bits - np.uint64(1)
+
+
+def _lowest_bit_kind(context: Any, bits: Any) -> Any:
+    """The place of the lowest bit that is set of a uint64 that is not 0."""
+    return types.uint64(types.uint64), lambda context, builder, signature, arguments: builder.cttz(
+        arguments[0], ir.Constant(ir.IntType(1), 1)
+    )
+
+
+_lowest_bit: Any = intrinsic(_lowest_bit_kind)
+
+
+def _tile_kind(
+    context: Any,
+    rows: Any,
+    bytes_of_row: Any,
+    panel: Any,
+    turns: Any,
+    steps: Any,
+    column_steps: Any,
+    added: Any,
+    products: Any,
+    bytes_of_line: Any,
+) -> Any:
+    """Machine code of one tile: addresses and sizes in bytes; products of _ROWS rows and a panel, in float32.
+
+    Both products of a pair are added by the multiplication; sums are int32, made float32 and scaled at the end.
+    """
+    return types.void(*[types.intp] * 9), _write_tile
+
+
+def _tile_and_hits_kind(
+    context: Any,
+    rows: Any,
+    bytes_of_row: Any,
+    panel: Any,
+    turns: Any,
+    steps: Any,
+    column_steps: Any,
+    added: Any,
+    products: Any,
+    bytes_of_line: Any,
+    least: Any,
+    hits: Any,
+) -> Any:
+    """As _tile; and hits, uint16 [_ROWS]: bit j is set where product j of the row is its `least` or more."""
+    return types.void(*[types.intp] * 11), _write_tile
+
+
+_tile: Any = intrinsic(_tile_kind)
+_tile_and_hits: Any = intrinsic(_tile_and_hits_kind)
+
+
+def _write_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    rows, bytes_of_row, panel, turns, steps, column_steps, added, products, bytes_of_line, *least_and_hits = arguments
+    halves = ir.VectorType(ir.IntType(16), 2 * _LANES)
+    sums_type, floats = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.FloatType(), _LANES)
+    kind = ir.FunctionType(sums_type, [halves, halves])
+    multiply_pairs = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")  # type: ignore[no-untyped-call]
+    registers = range(_COLUMNS // _LANES)
+
+    def number(value: int) -> Any:
+        return ir.Constant(ir.IntType(64), value)
+
+    def load(address: Any, offset: Any, kind: Any, align: int) -> Any:
+        return builder.load(builder.inttoptr(builder.add(address, offset), kind.as_pointer()), align=align)
+
+    def everywhere(value: Any, kind: Any) -> Any:
+        single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(sums_type, [0] * _LANES))
+
+    before = builder.block
+    loop, end = (builder.append_basic_block(name) for name in ("products", "scaling"))
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    turn = builder.phi(ir.IntType(64))
+    turn.add_incoming(number(0), before)
+    begun = [[builder.phi(sums_type) for _ in registers] for _ in range(_ROWS)]
+    sums: list[list[Any]] = [list(line) for line in begun]
+    for step in range(_UNROLLED):
+        pair = builder.add(builder.mul(turn, number(_UNROLLED)), number(step))
+        place = builder.mul(pair, number(4 * _COLUMNS))
+        columns = [load(panel, builder.add(place, number(32 * each)), halves, 32) for each in registers]
+        for row in range(_ROWS):
+            place = builder.add(builder.mul(bytes_of_row, number(row)), builder.mul(pair, number(4)))
+            both = builder.bitcast(everywhere(load(rows, place, ir.IntType(32), 4), sums_type), halves)
+            for each in registers:
+                product = builder.call(multiply_pairs, [both, columns[each]])
+                sums[row][each] = builder.add(sums[row][each], product)
+    next_turn = builder.add(turn, number(1))
+    turn.add_incoming(next_turn, loop)
+    for row in range(_ROWS):
+        for each in registers:
+            begun[row][each].add_incoming(ir.Constant(sums_type, [0] * _LANES), before)
+            begun[row][each].add_incoming(sums[row][each], loop)
+    builder.cbranch(builder.icmp_signed("<", next_turn, turns), loop, end)
+    builder.position_at_end(end)
+    scales = [load(column_steps, number(32 * each), floats, 4) for each in registers]
+    offsets = [load(added, number(32 * each), floats, 4) for each in registers]
+    for row in range(_ROWS):
+        step = everywhere(load(steps, number(4 * row), ir.FloatType(), 4), floats)
+        hits = ir.Constant(ir.IntType(16), 0)
+        for each in registers:
+            values = builder.fmul(builder.fmul(builder.sitofp(sums[row][each], floats), step), scales[each])
+            values = builder.fadd(values, offsets[each])
+            place = builder.add(builder.mul(bytes_of_line, number(row)), number(32 * each))
+            builder.store(values, builder.inttoptr(builder.add(products, place), floats.as_pointer()), align=4)
+            if least_and_hits:
+                least = everywhere(load(least_and_hits[0], number(4 * row), ir.FloatType(), 4), floats)
+                bits = builder.bitcast(builder.fcmp_ordered(">=", values, least), ir.IntType(_LANES))
+                shifted = builder.shl(builder.zext(bits, hits.type), ir.Constant(hits.type, _LANES * each))
+                hits = builder.or_(hits, shifted)
+        if least_and_hits:
+            place = builder.add(least_and_hits[1], number(2 * row))
+            builder.store(hits, builder.inttoptr(place, hits.type.as_pointer()), align=2)
+    return context.get_dummy_value()
