@@ -11,8 +11,8 @@ their figures are not a benchmark's. --passages and --queries take a sample; --a
 is evaluated in all modes that it has outputs for (a folder that names no pooling: cls here, mean in sentence-transformers;
 say which); BM25 by words and by each model's tokens.
 
-Speed (needs --peer, a Python with mteb and sentence-transformers beside this project's packages): the first model, fp32, texts cut at
-the same length, --speed-passages and --speed-queries of the same set; each run is a process of its own, engines take turns, the table
+Speed (needs --peer, a Python with mteb and sentence-transformers beside this project's packages): the first model, mteb in fp32 and
+pairmill in --precision (what it chooses for this machine, or fp32), texts cut at the same length, --speed-passages and --speed-queries of the same set; each run is a process of its own, engines take turns, the table
 has medians. Counted from the loaded model to the metrics: wall seconds, CPU seconds (user + system; on a shared machine they say
 more), and the peak of resident memory, whole and above the loaded model. Both figures of nDCG@10 are shown: they must agree.
 """
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--speed-passages", type=int, default=4000)
     parser.add_argument("--speed-queries", type=int, default=4000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32"), help="of pairmill's encoder")
     parser.add_argument("--only", choices=("table", "speed"))
     parser.add_argument("--output", type=Path, help="keep all rows of the table here, as JSON")
     parser.add_argument("--child", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
@@ -73,7 +74,7 @@ def main() -> None:
         )
     if arguments.child:
         engine, folder = arguments.child
-        print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0])))
+        print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0], arguments.precision)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.only != "speed":
@@ -135,7 +136,7 @@ def table(arguments: argparse.Namespace, models: list[str], scratch: Path) -> No
     retrieval = [bm25_evaluation(data).rows for data in sets]
     others: list[dict[str, Any]] = []
     for model in models:
-        encoder, name = load(model)
+        encoder, name = load(model, arguments.precision)
         settings = RetrievalSettings(modes=tuple(mode for mode, needed in NEEDS.items() if needed <= encoder.outputs))
         for data, rows in zip(sets, retrieval, strict=True):
             analyser = dataclasses.replace(model_analyser(model.split("|")[0]), name=f"{name[:12]} tokens")
@@ -153,12 +154,12 @@ def table(arguments: argparse.Namespace, models: list[str], scratch: Path) -> No
         )
 
 
-def load(model: str) -> tuple[Any, str]:
+def load(model: str, precision: str) -> tuple[Any, str]:
     from trainer.encoder import Encoder, EncoderSettings
 
     folder, *prompts = model.split("|")
     named = dict(zip(("query_prompt", "passage_prompt", "pooling"), prompts, strict=False))
-    encoder = Encoder(EncoderSettings(model=folder, precision="fp32", **named))
+    encoder = Encoder(EncoderSettings(model=folder, precision=precision, **named))
     return encoder, name_of(model)
 
 
@@ -221,7 +222,8 @@ def speed(arguments: argparse.Namespace, model: str, scratch: Path) -> None:
 
 def child(arguments: argparse.Namespace, engine: str, folder: Path, model: str) -> dict[str, float]:
     python = sys.executable if engine == "pairmill" else arguments.peer
-    command = [python, __file__, str(arguments.data), "--model", model, "--child", engine, str(folder)]
+    command = [python, __file__, str(arguments.data), "--model", model, "--precision", arguments.precision]
+    command += ["--child", engine, str(folder)]
     run = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
@@ -251,17 +253,17 @@ class Meter:
         }
 
 
-def measure_pairmill(folder: Path, model: str) -> dict[str, float]:
+def measure_pairmill(folder: Path, model: str, precision: str) -> dict[str, float]:
     from trainer.evaluate import evaluate_encoder, load_beir
 
-    encoder, _ = load(model)
+    encoder, _ = load(model, precision)
     encoder.encode(["warm"], "query")
     meter = Meter()
     figures = evaluate_encoder(encoder, load_beir(folder))[0]
     return meter.read() | {"ndcg@10": float(figures["ndcg@10"] or 0.0)}
 
 
-def measure_mteb(folder: Path, model: str) -> dict[str, float]:
+def measure_mteb(folder: Path, model: str, _: str) -> dict[str, float]:
     import mteb
     from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
     from sentence_transformers import SentenceTransformer
