@@ -38,7 +38,7 @@ from trainer.ragged import Ragged
 OutputFormat = Literal["same", "flagembedding", "triplets", "columns", "labeled-list", "qrels"]
 CURATED: Final = "curated"
 RELABELLED: Final = "relabelled"
-_ROWS: Final = 4096
+_ROWS: Final = 1024  # of output at a time: a row may have fifteen passages, and each is held three times
 _LONG_NUMBER: Final = re.compile(rb"\d{19}")
 
 
