@@ -26,8 +26,14 @@ import yaml
 NEGATIVES = 7  # mined a query; one of them is drawn at each step (C-Pack)
 VARIANTS: dict[str, dict[str, Any]] = {
     "in_batch": {"mine.select.negatives": 1, "train.negatives": 0},
-    # No candidate passes, so that all are drawn at random.
-    "random": {"mine.select.max_score": -1.0, "mine.select.fill_with_random": True, "mine.select.fewest": 0},
+    # No rank is in the window, so that all are drawn at random; of the rules none but the positives themselves is left.
+    "random": {
+        "mine.select.rank_window": [1_000_000, 1_000_001],
+        "mine.candidates.depth": 1,
+        "mine.select.max_share_of_positive": None,
+        "mine.select.fill_with_random": True,
+        "mine.select.fewest": 0,
+    },
     # FlagEmbedding's scripts/hn_mine.py: uniform from ranks 10 to 210, no look at the positive's score.
     "hn_mine": {
         "mine.select.rank_window": [10, 210],

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from trainer.compiled import compiled
@@ -81,6 +81,8 @@ def integers_are_faster() -> bool:
 
 
 def _features() -> dict[str, bool]:
+    if config.CPU_NAME or config.CPU_FEATURES:  # numba compiles for another CPU than this one
+        return {}
     try:
         return dict(llvmlite.binding.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot tell on this platform
