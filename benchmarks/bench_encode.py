@@ -2,11 +2,11 @@
 
     python benchmarks/bench_encode.py DATA/retrieval_bench [--model FOLDER ...] [--peer PYTHON] [--runs 3]
         [--passages 2000] [--queries 4000] [--precision fp32] [--query-prompt "query: "] [--passage-prompt "passage: "]
-    python benchmarks/bench_encode.py DATA/retrieval_bench --precisions     bf16 against fp32: agreement, not speed
+    python benchmarks/bench_encode.py DATA/retrieval_bench --precisions     int16 and bf16 against fp32: agreement, not speed
 
 DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.*.jsonl.gz). Every measurement is a process of
 its own, the engines take turns, and the table has the medians. sentence-transformers runs in this Python, FlagEmbedding
-in --peer PYTHON (left out without it). Peers run with the batch size that is their default. CPU seconds are user + system
+in --peer PYTHON (left out without it). Peers run with the batch size that is their default, and in fp32 where pairmill's --precision is int16. CPU seconds are user + system
 of the process while it encodes; on a shared machine they say more than the wall clock.
 """
 
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--passages", type=int, default=2000)
     parser.add_argument("--queries", type=int, default=4000)
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "int16"))
     parser.add_argument("--query-prompt", default="")
     parser.add_argument("--passage-prompt", default="")
-    parser.add_argument("--precisions", action="store_true", help="compare bf16 with fp32 instead")
+    parser.add_argument("--precisions", action="store_true", help="compare int16 and bf16 with fp32 instead")
     parser.add_argument("--child", nargs=3, metavar=("ENGINE", "MODEL", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -184,7 +184,7 @@ def load_sentence_transformers(model: str, precision: str, longest: int) -> tupl
     import sentence_transformers
     import torch
 
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     peer = sentence_transformers.SentenceTransformer(model, device="cpu", model_kwargs={"torch_dtype": dtype})
     peer.max_seq_length = longest
     return (
@@ -223,7 +223,8 @@ def compare_precisions(model: str, texts: dict[str, list[str]]) -> None:
     from trainer.precision_check import precision_check
 
     settings = EncoderSettings(model=model, max_query_length=MOST_TOKENS, max_passage_length=MOST_TOKENS)
-    print(model, precision_check(settings, texts["query"], texts["passage"]))
+    for precision in ("int16", "bf16"):
+        print(model, precision, precision_check(settings, texts["query"], texts["passage"], precision=precision))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Pooling = Literal["cls", "mean", "last"]
 Role = Literal["query", "passage"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+EncodingPrecision = Literal[Precision, "int16"]  # of a forward without training
 
 _SENTENCE_TRANSFORMERS_POOLING: Final[dict[str, Pooling]] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
 _LEGACY_POOLING_KEYS: Final = {
@@ -469,30 +470,60 @@ def _content(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def choose_device_and_dtype(device: str = "auto", precision: str = "auto") -> "tuple[torch.device, torch.dtype]":
+def choose_device_and_dtype(
+    device: str = "auto", precision: str = "auto", *, integers: bool = False
+) -> "tuple[torch.device, torch.dtype]":
     """Where to compute and in what type: a GPU where there is one, and the fastest type that hardware has.
 
     `device` is "auto", "cpu", "cuda" or "cuda:N". `precision` "auto" is bf16 on GPUs that have it and fp16 on
     older ones; on the CPU bf16 where AMX or AVX512-BF16 computes it, else fp32 (emulated bf16 is slower than
-    fp32). Raises ModelFolderError for a value that is not known or that the machine cannot do.
+    fp32). `integers`: the caller can compute linear layers with trainer.integer_products, which are then int16 where
+    asked for, and for "auto" where that beats fp32. Raises ModelFolderError for a value that is not known or that the
+    machine or the caller cannot do.
     """
     import torch
 
     chosen = _device(device)
-    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int16": torch.int16}
     if precision not in ("auto", *dtypes):
-        raise ModelFolderError(f"There is no precision {precision!r}: choose auto, fp32, bf16 or fp16.")
+        raise ModelFolderError(f"There is no precision {precision!r}: choose auto, fp32, bf16, fp16 or int16.")
+    if precision == "int16":
+        _check_integers(chosen, integers)
     if chosen.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = (torch.bfloat16 if has_bf16 else torch.float16) if precision == "auto" else dtypes[precision]
         if dtype is torch.bfloat16 and not has_bf16:
             raise ModelFolderError("precision bf16: this GPU does not compute it. Choose precision fp16 or fp32.")
     else:
-        dtype = (torch.bfloat16 if cpu_computes_bf16() else torch.float32) if precision == "auto" else dtypes[precision]
+        dtype = _fastest_of_cpu(integers) if precision == "auto" else dtypes[precision]
         if dtype is torch.float16:
             raise ModelFolderError("precision fp16 needs a GPU. Choose precision auto, fp32 or bf16.")
-    _tell_once(f"computing on {chosen} in {str(dtype).removeprefix('torch.')} ({_reason(chosen, precision)})")
+    _tell_once(f"computing on {chosen} in {str(dtype).removeprefix('torch.')} ({_reason(chosen, dtype, precision)})")
     return chosen, dtype
+
+
+def _check_integers(device: "torch.device", integers: bool) -> None:
+    from trainer.integer_products import can_multiply_integers
+
+    if not integers:
+        raise ModelFolderError(
+            "precision int16 is for encoding with models of the kinds BERT, RoBERTa, XLM-RoBERTa and CamemBERT (with GELU and "
+            "absolute positions), and for nothing else. Choose precision fp32."
+        )
+    if device.type != "cpu" or not can_multiply_integers():
+        raise ModelFolderError(
+            f"precision int16 was asked for on {device}: it needs a CPU with AVX2. Choose precision auto or fp32."
+        )
+
+
+def _fastest_of_cpu(integers: bool) -> "torch.dtype":
+    import torch
+
+    from trainer.integer_products import integers_are_faster
+
+    if cpu_computes_bf16():
+        return torch.bfloat16
+    return torch.int16 if integers and integers_are_faster() else torch.float32
 
 
 @cache
@@ -500,11 +531,17 @@ def _tell_once(message: str) -> None:
     log.info(message)
 
 
-def _reason(device: "torch.device", precision: str) -> str:
+def _reason(device: "torch.device", dtype: "torch.dtype", precision: str) -> str:
+    import torch
+
     if precision != "auto":
         return f"precision: {precision}"
     if device.type == "cuda":
         return "precision auto: the fastest type of this GPU"
+    if dtype is torch.int16:
+        return (
+            "precision auto: this CPU has AVX2 and no bf16, so linear layers with numbers rounded to int16 are fastest"
+        )
     return f"precision auto: this CPU {'multiplies' if cpu_computes_bf16() else 'does not multiply'} bf16 in hardware"
 
 
@@ -512,12 +549,13 @@ def describe_device() -> str:
     """What `choose_device_and_dtype` chooses here by itself, in words for a user."""
     import torch
 
-    device, dtype = choose_device_and_dtype()
+    device, dtype = choose_device_and_dtype(integers=True)
     number = str(dtype).removeprefix("torch.")
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory / 2**30
         return f"encoder on {torch.cuda.get_device_name(device)} ({device}, {memory:.0f} GiB) in {number}"
-    return f"encoder on the CPU ({torch.get_num_threads()} threads) in {number}"
+    other = ", float32 for other models than BERT and RoBERTa" if dtype is torch.int16 else ""
+    return f"encoder on the CPU ({torch.get_num_threads()} threads) in {number}{other}"
 
 
 def cpu_computes_bf16() -> bool:

@@ -5,13 +5,14 @@ Out: float32 [n, D], in the order of the input; of an M3 model lexical and multi
 
 Texts are tokenised ahead in a thread, sorted by length inside windows, and cut into batches that hold a fixed number of
 tokens rather than of texts: little padding, steady memory, whatever the lengths. BERT-like models run without padding
-(trainer/unpadded.py), others through the forward of transformers.
+(trainer/unpadded.py), others through the forward of transformers. On a CPU those without padding run a batch in each thread.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -20,8 +21,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.backbone import (
+    EncodingPrecision,
     Pooling,
-    Precision,
     Role,
     choose_device_and_dtype,
     load_backbone,
@@ -31,6 +32,7 @@ from trainer.backbone import (
 from trainer.m3_heads import Head, Output, available_outputs, lexical_vectors, read_head, special_tokens, token_vectors
 from trainer.mcls import ManyCls
 from trainer.ragged import Ragged
+from trainer.side_by_side import side_by_side
 from trainer.sparse_vectors import SparseVectors
 from trainer.token_windows import EmbeddingError, Tokenisation, Tokens
 from trainer.unpadded import UnpaddedEncoder, can_be_unpadded
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 ARITHMETIC: Final = 2  # 1: the padded forward of transformers for all models
 # Measured with MiniLM on 2 cores: 500 to 4,096 tokens are alike, 16,384 a fifth slower (caches).
 CPU_TOKENS_PER_BATCH: Final = 4096
+TOKENS_PER_BATCH_OF_A_THREAD: Final = 1024  # no slower, and little enough that no batch is waited for at the end
+TOKENS_UNDER_WAY: Final = 65_536  # in all threads: at most 3 GB of XLM-R large's states
 GPU_TOKENS_PER_BATCH: Final = 131_072
 CPU_WINDOW: Final = 4096  # texts that are tokenised and sorted by length together
 GPU_WINDOW: Final = 16_384  # short queries fill a GPU's batch only by the ten thousand
@@ -64,7 +68,10 @@ class EncoderSettings(BaseModel):
     max_query_length: int = Field(512, ge=3, description="tokens; M3 appendix B.1; cut to what the model takes")
     max_passage_length: int = Field(8192, ge=3, description="tokens; M3 appendix B.1; cut to what the model takes")
     tokens_per_batch: int | None = Field(None, ge=1, description="padded tokens a forward; default by device")
-    precision: Precision = Field("auto", description="auto, fp32, bf16 or fp16")
+    precision: EncodingPrecision = Field(
+        "auto",
+        description="auto, fp32, bf16, fp16 or int16: linear layers of numbers rounded to 16-bit integers, on CPUs with AVX2",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or all: every GPU of the machine, a process each")
     pooling: Pooling | None = Field(None, description="cls, mean or last; default: what the model folder says")
     normalise: bool | None = Field(None, description="divide by the L2 norm; default: what the model folder says")
@@ -123,6 +130,15 @@ class M3Outputs:
         )
 
 
+@dataclass(frozen=True)
+class _OfBatch:
+    """What a forward gives for some texts. Embeddings stay on the device until the window is done: nothing waits for a copy."""
+
+    count: int
+    dense: "torch.Tensor | None"
+    others: M3Outputs | None
+
+
 def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
@@ -136,24 +152,35 @@ def _nobody_watches(encoded: int) -> None:
 class Encoder:
     """A loaded encoder.
 
+    `dtype` is what its linear layers multiply: of int16 all else is float32.
+
     `truncated` counts the texts so far that were longer than their role's length, `tokens` the tokens kept, `encoded` all
     texts. Whoever wants signs of life sets `on_batch`, which is called with `encoded` after each forward.
     """
 
     def __init__(self, settings: EncoderSettings) -> None:
         """Load the model and move it to its device. Raises ModelFolderError where folder or device will not do."""
+        import torch
+
         self.settings = settings
         self._backbone = load_backbone(settings.model, pooling=settings.pooling, normalise=settings.normalise)
         # One process has one GPU; trainer/encoder_processes.py makes one of these for each.
         device = "auto" if settings.device == "all" else settings.device
-        self.device, self.dtype = choose_device_and_dtype(device, settings.precision)
-        # Weights in the computing type, not autocast: half the memory, no casts between layers; pooling stays in fp32.
         model: Any = self._backbone.model
-        self._model = model.to(device=self.device, dtype=self.dtype)
-        self._unpadded = UnpaddedEncoder(self._model) if can_be_unpadded(self._model) else None
+        unpadded = can_be_unpadded(model)
+        self.device, self.dtype = choose_device_and_dtype(device, settings.precision, integers=unpadded)
+        integers = self.dtype is torch.int16
+        self._states_dtype = torch.float32 if integers else self.dtype
+        # Weights in the computing type, not autocast: half the memory, no casts between layers; pooling stays in fp32.
+        self._model = model.to(device=self.device, dtype=self._states_dtype)
+        self._unpadded = UnpaddedEncoder(self._model, integers=integers) if unpadded else None
         on_cpu = self.device.type == "cpu"
+        self._in_threads = on_cpu and unpadded and self._states_dtype is torch.float32
         self._mcls = None if settings.mcls_every is None else ManyCls.of(self._backbone, settings.mcls_every)
-        self._tokens_per_batch = settings.tokens_per_batch or (CPU_TOKENS_PER_BATCH if on_cpu else GPU_TOKENS_PER_BATCH)
+        default = CPU_TOKENS_PER_BATCH if on_cpu else GPU_TOKENS_PER_BATCH
+        self._tokens_per_batch = settings.tokens_per_batch or (
+            TOKENS_PER_BATCH_OF_A_THREAD if self._in_threads else default
+        )
         self.window = CPU_WINDOW if on_cpu else GPU_WINDOW
         self.dimension = self._backbone.hidden_size
         self._folder = resolve_model_path(settings.model)
@@ -184,7 +211,8 @@ class Encoder:
         return min(wanted, self._backbone.max_length)
 
     def encode(self, texts: pa.Array | Sequence[str], role: Role, *, first_row: int = 0) -> npt.NDArray[np.float32]:
-        """Embeddings float32 [n, D] of `texts`, in their order. The same texts in one call give the same bytes.
+        """Embeddings float32 [n, D] of `texts`, in their order. The same texts in one call give the same bytes; in int16 on
+        any number of threads.
 
         `first_row` is the row of the first text, for messages. Raises EmbeddingError for a null or half a surrogate pair,
         for an embedding that is zero or not finite, and for a text that does not fit into the GPU's memory; the message
@@ -237,16 +265,13 @@ class Encoder:
 
     def _encode_window(self, tokens: Tokens, first_row: int, outputs: frozenset[Output]) -> M3Outputs:
         """The outputs of one window, in its order; `first_row` is only for messages."""
-        import torch
-
         lengths = tokens.lengths
         if (lengths == 0).any():
             row = first_row + int(np.argmin(lengths))
             raise EmbeddingError(f"Row {row} has no tokens: its text is empty. Leave such rows out.")
         # Longest first: a batch too large for the memory fails at once.
         order = np.argsort(-lengths, kind="stable")
-        with torch.inference_mode():
-            dense, others = self._encode_sorted(tokens, order, first_row, outputs)
+        dense, others = self._encode_sorted(tokens, order, first_row, outputs)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         in_order = M3Outputs(None, None, None, None) if others is None else others.take(place)
@@ -263,40 +288,80 @@ class Encoder:
         import torch
 
         dense, others = [], []
+        with closing(self._forwards(tokens, order, first_row, outputs)) as forwards:
+            for found in forwards:
+                if found.dense is not None:
+                    dense.append(found.dense)
+                if found.others is not None:
+                    others.append(found.others)
+                self.encoded += found.count
+                self.on_batch(self.encoded)
+        with torch.inference_mode():
+            return (
+                torch.cat(dense).cpu().numpy() if dense else None,
+                M3Outputs.concatenate(others) if others else None,
+            )
+
+    def _forwards(
+        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
+    ) -> "Generator[_OfBatch, None, None]":
+        import torch
+
+        if not self._in_threads:
+            return self._one_by_one(tokens, order, first_row, outputs)
+        batches = []
+        start = 0
+        while start < len(order):
+            batches.append(self._batch(tokens.lengths, order, start))
+            start += len(batches[-1])
+        threads = torch.get_num_threads()
+        if len(batches) < threads and self.dtype is torch.float32:  # whose layers torch computes in all threads
+            return self._one_by_one(tokens, order, first_row, outputs)
+        sizes = [int(tokens.lengths[rows].sum()) for rows in batches]
+        most = max(TOKENS_UNDER_WAY, 2 * threads * self._tokens_per_batch)
+        return side_by_side(partial(self._of_batch, tokens, outputs), batches, sizes, most)
+
+    def _one_by_one(
+        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
+    ) -> "Generator[_OfBatch, None, None]":
         start = 0
         while start < len(order):
             rows = self._batch(tokens.lengths, order, start)
-            hidden = self._hidden_or_none(tokens, rows)
-            if hidden is None:  # the batch did not fit
+            found = self._of_batch_or_none(tokens, outputs, rows)
+            if found is None:  # the batch did not fit
                 self._use_smaller_batches(tokens.lengths[rows], first_row + int(rows[0]))
                 continue
-            # Embeddings stay on the device until the window is done: nothing waits for a copy.
-            if "dense" in outputs:
-                dense.append(self._pooled(hidden, tokens.lengths[rows]))
-            if len(outputs - {"dense"}):
-                others.append(self._other_outputs(hidden, tokens, rows, outputs))
             start += len(rows)
-            self.encoded += len(rows)
-            self.on_batch(self.encoded)
-        return (
-            torch.cat(dense).cpu().numpy() if dense else None,
-            M3Outputs.concatenate(others) if others else None,
-        )
+            yield found
 
     def _batch(self, lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], start: int) -> npt.NDArray[np.int64]:
         longest = int(lengths[order[start]])
         return order[start : start + max(1, self._tokens_per_batch // longest)]
 
-    def _hidden_or_none(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor | None":
-        """Hidden states of the tokens of some texts end to end [t, H]; None where the GPU's memory is too small."""
+    def _of_batch_or_none(
+        self, tokens: Tokens, outputs: frozenset[Output], rows: npt.NDArray[np.int64]
+    ) -> "_OfBatch | None":
+        """What a forward gives for some texts; None where the GPU's memory is too small."""
         import torch
 
         try:
-            return self._hidden(tokens, rows)
+            return self._of_batch(tokens, outputs, rows)
         except torch.OutOfMemoryError:
             return None
 
+    def _of_batch(self, tokens: Tokens, outputs: frozenset[Output], rows: npt.NDArray[np.int64]) -> "_OfBatch":
+        import torch
+
+        with torch.inference_mode():  # of this thread
+            hidden = self._hidden(tokens, rows)
+            return _OfBatch(
+                len(rows),
+                self._pooled(hidden, tokens.lengths[rows]) if "dense" in outputs else None,
+                self._other_outputs(hidden, tokens, rows, outputs) if len(outputs - {"dense"}) else None,
+            )
+
     def _hidden(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor":
+        """Hidden states of the tokens of some texts end to end [t, H]."""
         import torch
 
         ids, lengths = tokens.take(rows), tokens.lengths[rows]
@@ -362,7 +427,7 @@ class Encoder:
     def _read_head(self, output: Output) -> Head:
         """The head of one output on the device; read once, where it is asked for."""
         head = read_head(self._folder, output, self.dimension)
-        return Head(head.weight.to(self.device, self.dtype), head.bias.to(self.device, self.dtype))
+        return Head(head.weight.to(self.device, self._states_dtype), head.bias.to(self.device, self._states_dtype))
 
     def _check(self, embeddings: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64], first_row: int) -> None:
         norms = np.einsum("nd,nd->n", embeddings, embeddings)

@@ -45,7 +45,7 @@ _CACHE_LINE: Final = 64  # bytes
 class Rounded:
     """Rows of integers and the step of each: a vector is about integers * step."""
 
-    integers: Integers  # [n filled up to whole tiles, K filled up], the rest 0
+    integers: Integers  # [n filled up to whole tiles with whatever, K filled up with 0]
     steps: Floats  # [n filled up to whole tiles]
     count: int  # n
 
@@ -64,6 +64,7 @@ class Panels:
         """Room for `count` rows of `width` numbers, all 0."""
         panels = -(-count // _COLUMNS)
         integers = _aligned((panels, _filled_up(width) // 2, _COLUMNS, 2))
+        integers[:] = 0
         steps, added = np.zeros((2, panels * _COLUMNS), np.float32)
         return cls(integers, steps, added, count)
 
@@ -81,7 +82,7 @@ def integers_are_faster() -> bool:
 
 
 def _features() -> dict[str, bool]:
-    if config.CPU_NAME or config.CPU_FEATURES:  # numba compiles for another CPU than this one
+    if any(getattr(config, name, None) for name in ("CPU_NAME", "CPU_FEATURES")):  # numba compiles for another CPU
         return {}
     try:
         return dict(llvmlite.binding.get_host_cpu_features())
@@ -93,7 +94,7 @@ def rounded(vectors: Floats) -> Rounded:
     """The rows of float32 [n, K], C order. A row that is not finite gets the step NaN, as will its products."""
     count, width = vectors.shape
     rows = -(-count // _ROWS) * _ROWS
-    integers, steps = _aligned((rows, _filled_up(width))), np.zeros(rows, np.float32)
+    integers, steps = _aligned((rows, _filled_up(width))), np.empty(rows, np.float32)
     _round(vectors, integers, steps)
     return Rounded(integers, steps, count)
 
@@ -149,9 +150,9 @@ def _filled_up(width: int) -> int:
 
 
 def _aligned(shape: tuple[int, ...]) -> Integers:
-    """Zeros that begin with a cache line."""
+    """Memory that begins with a cache line."""
     size = 2 * int(np.prod(shape))
-    memory = np.zeros(size + _CACHE_LINE, np.uint8)
+    memory = np.empty(size + _CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % _CACHE_LINE
     return memory[start : start + size].view(np.int16).reshape(shape)
 
@@ -172,6 +173,7 @@ def _round(vectors: Floats, integers: Integers, steps: Floats) -> None:
         inverse = np.float32(1.0 / step)
         for place in range(vectors.shape[1]):
             integers[row, place] = np.int16(np.rint(vectors[row, place] * inverse))
+        integers[row, vectors.shape[1] :] = 0
         if not np.isfinite(total):
             steps[row] = np.nan
 

@@ -1,4 +1,4 @@
-"""Whether an encoder may run in half precision: its vectors and rankings beside those in fp32.
+"""Whether an encoder may run in less precision: its vectors and rankings beside those in fp32.
 
 In:  the settings of an encoder, some queries and passages like those it will encode.
 Out: a `PrecisionCheck`. Both encoders are in memory one after the other, and one score for each query and passage.
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from trainer.backbone import Precision
+from trainer.backbone import EncodingPrecision
 from trainer.encoder import Encoder, EncoderSettings
 
 
@@ -30,7 +30,7 @@ def precision_check(
     queries: pa.Array | Sequence[str],
     passages: pa.Array | Sequence[str],
     *,
-    precision: Precision = "bf16",
+    precision: EncodingPrecision = "bf16",
     top: int = 10,
 ) -> PrecisionCheck:
     """Compare `precision` with fp32 on Q >= 1 queries and P >= 2 passages, by cosine. Raises what Encoder raises."""
@@ -50,7 +50,7 @@ def precision_check(
 
 def _encode(
     settings: EncoderSettings,
-    precision: Precision,
+    precision: EncodingPrecision,
     queries: pa.Array | Sequence[str],
     passages: pa.Array | Sequence[str],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -6,16 +6,22 @@ Out: the hidden states of its last layer [t, H], those of the transformers forwa
 Linear layers, GELU and LayerNorm see the t tokens and nothing else; the three projections of attention are one product.
 Attention runs over groups of texts of equal length on a CPU, where its kernel needs no mask, and over one padded group
 on a GPU, where many small kernels would cost more than the padding of a batch that was sorted by length.
+
+On a CPU linear layers may be products of numbers rounded to 16-bit integers (trainer/integer_layers.py); all else stays float32.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
+
+    Linear: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 # transformers names the positions of these from pad_token_id + 1 on, and a padding token inside a text gets none.
 _POSITIONS_AFTER_PADDING: Final = frozenset({"roberta", "xlm-roberta", "camembert"})
@@ -24,21 +30,26 @@ _SUPPORTED: Final = _POSITIONS_AFTER_PADDING | {"bert"}
 
 @dataclass(frozen=True)
 class _Layer:
-    """The weights of one layer; those of query, key and value are one matrix [3 H, H]."""
+    """One layer; its query, key and value are one linear layer [3 H, H]."""
 
-    attention_in: "tuple[torch.Tensor, torch.Tensor]"
-    attention_out: "tuple[torch.Tensor, torch.Tensor]"
+    attention_in: "Linear"
+    attention_out: "Linear"
     attention_norm: "tuple[torch.Tensor, torch.Tensor]"
-    inner: "tuple[torch.Tensor, torch.Tensor]"
-    outer: "tuple[torch.Tensor, torch.Tensor]"
+    inner: "Linear"
+    outer: "Linear"
     norm: "tuple[torch.Tensor, torch.Tensor]"
 
 
 class UnpaddedEncoder:
-    """A BERT-like encoder without padding. It shares its weights with the model that it was made of, which stays usable."""
+    """A BERT-like encoder without padding.
 
-    def __init__(self, model: Any) -> None:
-        """`model` is one that `can_be_unpadded`, already on its device and in its computing type."""
+    It shares its weights with the model that it was made of. That model stays usable, but not with `integers`: linear
+    layers are then kept rounded to 16 bits, and nowhere else.
+    """
+
+    def __init__(self, model: Any, *, integers: bool = False) -> None:
+        """`model` is one that `can_be_unpadded`, already on its device and in its computing type; `integers`: float32 on a
+        CPU that has the instructions (trainer.integer_products.can_multiply_integers)."""
         config = model.config
         self.heads = int(config.num_attention_heads)
         self.epsilon = float(config.layer_norm_eps)
@@ -49,7 +60,7 @@ class UnpaddedEncoder:
         # One sort of text only, so that its type embedding can be added to the positions' once.
         self.positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
         self.embeddings_norm = _weights(embeddings.LayerNorm)
-        self.layers = [_layer(each) for each in model.encoder.layer]
+        self.layers = [_layer(each, _integer_linear if integers else _float_linear) for each in model.encoder.layer]
 
     def __call__(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> "torch.Tensor":
         """Hidden states [t, H] of n texts end to end: ids [t], lengths [n] >= 1, longest first."""
@@ -77,12 +88,11 @@ class UnpaddedEncoder:
 
     def _layer(self, hidden: "torch.Tensor", layer: _Layer, groups: "_Groups") -> "torch.Tensor":
         import torch
-        from torch.nn.functional import linear
 
-        attended = groups.attend(linear(hidden, *layer.attention_in), self.heads)
-        hidden = self._normalised(linear(attended, *layer.attention_out).add_(hidden), layer.attention_norm)
-        inner = torch.ops.aten.gelu_(linear(hidden, *layer.inner))
-        return self._normalised(linear(inner, *layer.outer).add_(hidden), layer.norm)
+        attended = groups.attend(layer.attention_in(hidden), self.heads)
+        hidden = self._normalised(layer.attention_out(attended).add_(hidden), layer.attention_norm)
+        inner = torch.ops.aten.gelu_(layer.inner(hidden))
+        return self._normalised(layer.outer(inner).add_(hidden), layer.norm)
 
     def _normalised(self, hidden: "torch.Tensor", norm: "tuple[torch.Tensor, torch.Tensor]") -> "torch.Tensor":
         import torch
@@ -169,21 +179,45 @@ def _attention(projected: "torch.Tensor", heads: int, mask: "torch.Tensor | None
     return attended.transpose(1, 2).reshape(count, long, width // 3)
 
 
-def _layer(layer: Any) -> _Layer:
-    import torch
-
-    projections = [getattr(layer.attention.self, name) for name in ("query", "key", "value")]
-    weight, bias = (torch.cat([getattr(each, name).data for each in projections]) for name in ("weight", "bias"))
-    for each, its_weight, its_bias in zip(projections, weight.chunk(3), bias.chunk(3), strict=True):
-        each.weight.data, each.bias.data = its_weight, its_bias  # no second copy in memory
+def _layer(layer: Any, linear: "Callable[[list[Any]], Linear]") -> _Layer:
     return _Layer(
-        attention_in=(weight, bias),
-        attention_out=_weights(layer.attention.output.dense),
+        attention_in=linear([getattr(layer.attention.self, name) for name in ("query", "key", "value")]),
+        attention_out=linear([layer.attention.output.dense]),
         attention_norm=_weights(layer.attention.output.LayerNorm),
-        inner=_weights(layer.intermediate.dense),
-        outer=_weights(layer.output.dense),
+        inner=linear([layer.intermediate.dense]),
+        outer=linear([layer.output.dense]),
         norm=_weights(layer.output.LayerNorm),
     )
+
+
+def _float_linear(modules: list[Any]) -> "Linear":
+    """Linear layers with the same input as one, which shares its weights with them."""
+    import torch
+
+    weight, bias = _stacked(modules)
+    parts = zip(modules, weight.chunk(len(modules)), bias.chunk(len(modules)), strict=True)
+    for each, its_weight, its_bias in parts:
+        each.weight.data, each.bias.data = its_weight, its_bias  # no second copy in memory
+    return partial(torch.nn.functional.linear, weight=weight, bias=bias)
+
+
+def _integer_linear(modules: list[Any]) -> "Linear":
+    """The same of rounded weights; those of the modules are emptied."""
+    from trainer.integer_layers import IntegerLinear
+
+    made = IntegerLinear(*_stacked(modules))
+    for each in modules:
+        each.weight.data = each.weight.data.new_empty(0)  # no second copy in memory
+    return made
+
+
+def _stacked(modules: list[Any]) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Weight [sum of the modules' m, K] and bias [sum of m]."""
+    import torch
+
+    if len(modules) == 1:
+        return modules[0].weight.data, modules[0].bias.data
+    return torch.cat([each.weight.data for each in modules]), torch.cat([each.bias.data for each in modules])
 
 
 def _weights(module: Any) -> "tuple[torch.Tensor, torch.Tensor]":

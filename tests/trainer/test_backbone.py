@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from trainer import backbone
+from trainer import backbone, integer_products
 from trainer.backbone import (
     ModelFolderError,
     choose_device_and_dtype,
@@ -276,6 +276,15 @@ def test_the_cpu_computes_in_bf16_where_its_hardware_does(monkeypatch, tmp_path,
     assert choose_device_and_dtype("cpu", "fp32") == (torch.device("cpu"), torch.float32)
 
 
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_cpu_without_bf16_computes_integers_only_where_the_caller_can_and_that_is_faster(monkeypatch, faster):
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(integer_products, "integers_are_faster", lambda: faster)
+    assert choose_device_and_dtype("cpu", "auto", integers=True)[1] == (torch.int16 if faster else torch.float32)
+    assert choose_device_and_dtype("cpu", "auto")[1] == torch.float32
+    assert choose_device_and_dtype("cpu", "fp32", integers=True)[1] == torch.float32
+
+
 @pytest.mark.parametrize("line", ["flags : avx2 avx512_bf16x", "model name : amx_bf16", ""])
 def test_only_whole_flags_of_the_cpu_count(monkeypatch, line):
     monkeypatch.setattr(backbone.Path, "read_text", lambda *_: f"processor : 0\n{line}\nflags : fpu sse2")
@@ -293,6 +302,26 @@ def test_the_choice_of_precision_is_told_once_with_its_reason(monkeypatch, caplo
     ]
 
 
+def test_the_choice_of_integers_is_told_with_its_reason(monkeypatch, caplog):
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(integer_products, "integers_are_faster", lambda: True)
+    backbone._tell_once.cache_clear()
+    with caplog.at_level("INFO", "trainer.backbone"):
+        choose_device_and_dtype("cpu", "auto", integers=True)
+    assert caplog.messages == [
+        "computing on cpu in int16 (precision auto: this CPU has AVX2 and no bf16, so linear layers with numbers rounded to "
+        "int16 are fastest)"
+    ]
+
+
+def test_integers_are_refused_on_a_gpu_and_where_the_caller_cannot_compute_them(monkeypatch):
+    with pytest.raises(ModelFolderError, match=r"for encoding with models of the kinds BERT.*fp32"):
+        choose_device_and_dtype("cpu", "int16")
+    monkeypatch.setattr(backbone, "_device", torch.device)
+    with pytest.raises(ModelFolderError, match=r"int16 was asked for on cuda:0: it needs a CPU with AVX2.*fp32"):
+        choose_device_and_dtype("cuda:0", "int16", integers=True)
+
+
 @pytest.mark.parametrize(
     ("device", "precision"), [("gpu", "auto"), ("cuda:x", "auto"), ("cpu", "fp16"), ("cpu", "int8")]
 )
@@ -305,6 +334,9 @@ def test_the_device_is_described_in_words(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: True)
     assert describe_device() == f"encoder on the CPU ({torch.get_num_threads()} threads) in bfloat16"
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(integer_products, "integers_are_faster", lambda: True)
+    assert describe_device().endswith("threads) in int16, float32 for other models than BERT and RoBERTa")
 
 
 def test_the_tokenizer_alone_is_that_of_the_whole_model(tmp_path):

@@ -161,7 +161,8 @@ def test_an_unknown_setting_is_an_error():
 
 
 def too_small_for(tokens, encoder, monkeypatch):
-    """Let the encoder run out of memory in batches of more than so many tokens; the sizes that were tried."""
+    """Let the encoder run out of memory in batches of more than so many tokens, as a GPU does; the sizes that were tried."""
+    monkeypatch.setattr(encoder, "_in_threads", False)
     tried = []
     hidden = encoder._hidden
 
