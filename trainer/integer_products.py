@@ -114,11 +114,15 @@ def rounding_errors(vectors: Floats, rows: Rounded) -> npt.NDArray[np.float64]:
 
 
 def multiply(rows: Rounded, columns: Panels, products: Floats) -> None:
-    """products [n, m], C order = rows . columns + what is added; in one thread, without Python's lock."""
-    if products.shape != (rows.count, columns.count) or rows.integers.shape[1] != 2 * columns.integers.shape[1]:
+    """products [n, m], C order = rows . columns + what is added; in one thread, without Python's lock.
+
+    Raises ValueError for sizes that do not belong together: machine code does not look.
+    """
+    _check_widths(rows, columns)
+    if products.shape != (rows.count, columns.count) or products.dtype != np.float32 or not products.flags.c_contiguous:
         raise ValueError(
-            f"{rows.count} rows of {rows.integers.shape[1]} numbers and {columns.count} columns of "
-            f"{2 * columns.integers.shape[1]} do not make products of shape {products.shape}."
+            f"{rows.count} rows and {columns.count} columns do not make products of shape {products.shape}, {products.dtype}: "
+            f"float32 in C order is needed."
         )
     _multiply(rows.integers, rows.steps, columns.integers, columns.steps, columns.added, products)
 
@@ -129,8 +133,12 @@ def products_above(
     """Of the products of each row that are `least` [n] or more: how many, and the first r of them.
 
     counts [n] tells how many there are, places and values [n, r] their columns in ascending order and what they are. The
-    products themselves never leave the first cache. In one thread, without Python's lock.
+    products themselves never leave the first cache. In one thread, without Python's lock. Raises ValueError as multiply.
     """
+    _check_widths(rows, columns)
+    shapes = [least.shape, counts.shape, places.shape[:1], values.shape[:1]]
+    if shapes != [(rows.count,)] * 4 or places.shape != values.shape:
+        raise ValueError(f"{rows.count} rows do not have bars, counts, places and values of lengths {shapes}.")
     _products_above(
         rows.integers,
         rows.steps,
@@ -143,6 +151,13 @@ def products_above(
         places,
         values,
     )
+
+
+def _check_widths(rows: Rounded, columns: Panels) -> None:
+    if rows.integers.shape[1] != 2 * columns.integers.shape[1]:
+        raise ValueError(
+            f"Rows of {rows.integers.shape[1]} numbers and columns of {2 * columns.integers.shape[1]} do not make products."
+        )
 
 
 def _filled_up(width: int) -> int:
@@ -249,7 +264,7 @@ def _products_above(
     bytes_of_row = 2 * rows.shape[1]
     turns = panels.shape[1] // _UNROLLED
     tile, hits = np.empty((_ROWS, _COLUMNS), np.float32), np.empty(_ROWS, np.uint16)
-    bars = np.full(rows.shape[0], np.inf, np.float32)
+    bars = np.full(rows.shape[0], np.nan, np.float32)  # which no number reaches, whatever fills the last tile up
     bars[: len(least)] = least
     counts[:] = 0
     for first in range(0, len(least), _ROWS_ABREAST):

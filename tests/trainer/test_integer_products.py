@@ -123,10 +123,29 @@ def test_products_above_are_those_of_multiply_that_reach_their_bar(seed, left, r
         assert values[row, : len(reached)].tolist() == products[reached[:room]].tolist()
 
 
-def test_shapes_that_do_not_belong_together_are_refused():
-    rows, columns = np.ones((2, 9), np.float32), np.ones((3, 4), np.float32)
+@pytest.mark.parametrize("step", [np.inf, np.nan, 3e38])
+def test_what_fills_the_last_tile_up_is_no_product(step):
+    vectors = np.ones((7, 4), np.float32)
+    rows = rounded(vectors)
+    rows.integers[7:], rows.steps[7:] = 32_000, step
+    counts, guard = np.zeros(12, np.int64), np.zeros(12, np.int64)
+    places, values = np.empty((7, 5), np.int32), np.empty((7, 5), np.float32)
+    products_above(rows, panels_of(vectors[:5]), np.full(7, -np.inf, np.float32), counts[:7], places, values)
+    assert counts[:7].tolist() == [5] * 7
+    assert counts[7:].tolist() == guard[7:].tolist()
+
+
+def test_sizes_that_do_not_belong_together_are_refused():
+    rows, panels = rounded(np.ones((2, 9), np.float32)), panels_of(np.ones((3, 9), np.float32))
+    good = np.empty((2, 3), np.float32)
     with pytest.raises(ValueError, match="do not make products"):
-        product(rows, columns)
+        multiply(rows, panels_of(np.ones((3, 4), np.float32)), good)
+    for bad in (np.empty((3, 3), np.float32), np.empty((2, 3)), np.empty((3, 2), np.float32).T):
+        with pytest.raises(ValueError, match="do not make products"):
+            multiply(rows, panels, bad)
+    places, values = np.empty((2, 5), np.int32), np.empty((2, 4), np.float32)
+    with pytest.raises(ValueError, match="do not have bars"):
+        products_above(rows, panels, np.zeros(2, np.float32), np.empty(2, np.int64), places, values)
 
 
 def test_integers_are_faster_with_avx2_alone(monkeypatch):
