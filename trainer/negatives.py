@@ -21,7 +21,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainer.member_loops import mark_members
 from trainer.ragged import Ragged, ranges
 
 Int64 = npt.NDArray[np.int64]
@@ -311,6 +310,8 @@ def rank_candidates(
 
 def _is_excluded(rows: Int64, excluded: Ragged) -> npt.NDArray[np.bool_]:
     """bool [Q, K]: whether a row is among its query's excluded ones."""
+    from trainer.member_loops import mark_members  # numba takes a second to load, and settings are read without mining
+
     found = np.zeros(rows.shape, np.bool_)
     order = np.lexsort((excluded.values, excluded.owners))
     mark_members(rows, excluded.values[order], excluded.offsets, found)
