@@ -6,8 +6,8 @@
 
 DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.*.jsonl.gz). Every measurement is a process of
 its own, the engines take turns, and the table has the medians. sentence-transformers runs in this Python, FlagEmbedding
-in --peer PYTHON (left out without it). Peers run with the batch size that is their default, and in fp32 where pairmill's --precision is int16. CPU seconds are user + system
-of the process while it encodes; on a shared machine they say more than the wall clock.
+in --peer PYTHON (left out without it). Peers run with the batch size that is their default, and in fp32 where pairmill's
+--precision is int16. CPU seconds are user + system of the process while it encodes; on a shared machine they say more than the wall clock.
 """
 
 import argparse

@@ -12,9 +12,10 @@ is evaluated in all modes that it has outputs for (a folder that names no poolin
 say which); BM25 by words and by each model's tokens.
 
 Speed (needs --peer, a Python with mteb and sentence-transformers beside this project's packages): the first model, mteb in fp32 and
-pairmill in --precision (what it chooses for this machine, or fp32), texts cut at the same length, --speed-passages and --speed-queries of the same set; each run is a process of its own, engines take turns, the table
-has medians. Counted from the loaded model to the metrics: wall seconds, CPU seconds (user + system; on a shared machine they say
-more), and the peak of resident memory, whole and above the loaded model. Both figures of nDCG@10 are shown: they must agree.
+pairmill in --precision (what it chooses for this machine, or fp32), texts cut at the same length, --speed-passages and
+--speed-queries of the same set; each run is a process of its own, engines take turns, the table has medians. Counted from the loaded model to the metrics: wall seconds, CPU seconds (user + system; on a shared machine they say
+more), and the peak of resident memory, whole and above the loaded model. Both figures of nDCG@10 are shown: they must agree,
+in int16 to four digits or so.
 """
 
 import argparse
