@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sources.packaged import resolve_package_path
+from trainer.cpu_features import cpu_flags, has_amx
 
 if TYPE_CHECKING:
     import torch
@@ -521,9 +522,9 @@ def _fastest_of_cpu(integers: bool) -> "torch.dtype":
 
     from trainer.integer_products import integers_are_faster
 
-    if cpu_computes_bf16():
-        return torch.bfloat16
-    return torch.int16 if integers and integers_are_faster() else torch.float32
+    if integers and integers_are_faster() and not has_amx():  # without tiles bf16 is no faster, and less exact
+        return torch.int16
+    return torch.bfloat16 if cpu_computes_bf16() else torch.float32
 
 
 @cache
@@ -539,9 +540,7 @@ def _reason(device: "torch.device", dtype: "torch.dtype", precision: str) -> str
     if device.type == "cuda":
         return "precision auto: the fastest type of this GPU"
     if dtype is torch.int16:
-        return (
-            "precision auto: this CPU has AVX2 and no bf16, so linear layers with numbers rounded to int16 are fastest"
-        )
+        return "precision auto: without AMX linear layers with numbers rounded to int16 are fastest"
     return f"precision auto: this CPU {'multiplies' if cpu_computes_bf16() else 'does not multiply'} bf16 in hardware"
 
 
@@ -554,21 +553,18 @@ def describe_device() -> str:
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory / 2**30
         return f"encoder on {torch.cuda.get_device_name(device)} ({device}, {memory:.0f} GiB) in {number}"
-    other = ", float32 for other models than BERT and RoBERTa" if dtype is torch.int16 else ""
+    other = ""
+    if dtype is torch.int16:
+        of_others = str(choose_device_and_dtype()[1]).removeprefix("torch.")
+        other = f", {of_others} for other models than BERT and RoBERTa"
     return f"encoder on the CPU ({torch.get_num_threads()} threads) in {number}{other}"
 
 
 def cpu_computes_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware: AMX or AVX512-BF16 (read from /proc/cpuinfo, where the
-    kernel leaves out what it does not allow), and torch has oneDNN to use it."""
+    """Whether this CPU multiplies bf16 matrices in hardware, by AMX or AVX512-BF16, and torch has oneDNN to use it."""
     import torch
 
-    try:
-        lines = Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines()
-    except OSError:  # not Linux
-        return False
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
-    return bool(flags & {"amx_bf16", "avx512_bf16"}) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(cpu_flags() & {"amx_bf16", "avx512_bf16"}) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def _device(name: str) -> "torch.device":

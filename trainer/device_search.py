@@ -13,12 +13,12 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.cpu_features import has_amx
 from trainer.cpu_search import scan_in_threads
 from trainer.inner_products import UNDERFLOW, error_bound, in_threads
 from trainer.search_blocks import Best, Block, Queries
@@ -56,12 +56,6 @@ class OnDevice(NamedTuple):
 class QueriesOnDevice(NamedTuple):
     rows: "torch.Tensor"  # [B, D]
     rounding: Errors  # [B]
-
-
-def has_amx() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in tiles: 7 times as fast as float32 where it does."""
-    facts = Path("/proc/cpuinfo")
-    return facts.exists() and "amx_bf16" in facts.read_text()
 
 
 @contextmanager

@@ -132,10 +132,14 @@ class M3Outputs:
 
 @dataclass(frozen=True)
 class _OfBatch:
-    """What a forward gives for some texts. Embeddings stay on the device until the window is done: nothing waits for a copy."""
+    """What a forward gives for some texts.
+
+    On a GPU embeddings stay on the device until the window is done: nothing waits for a copy. On a CPU they are put where
+    they belong at once: small tensors that live on would lie between the large ones of the next batches, and memory grow.
+    """
 
     count: int
-    dense: "torch.Tensor | None"
+    dense: "torch.Tensor | None"  # of a GPU
     others: M3Outputs | None
 
 
@@ -271,44 +275,53 @@ class Encoder:
             raise EmbeddingError(f"Row {row} has no tokens: its text is empty. Leave such rows out.")
         # Longest first: a batch too large for the memory fails at once.
         order = np.argsort(-lengths, kind="stable")
-        dense, others = self._encode_sorted(tokens, order, first_row, outputs)
+        dense = np.empty((len(lengths), self.dimension), np.float32) if "dense" in outputs else None
+        others = self._encode_sorted(tokens, order, first_row, outputs, dense)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         in_order = M3Outputs(None, None, None, None) if others is None else others.take(place)
         if dense is None:
             return in_order
-        embeddings = dense[place]
-        self._check(embeddings, lengths, first_row)
-        return M3Outputs(embeddings, in_order.lexical, in_order.token_vectors, in_order.token_offsets)
+        self._check(dense, lengths, first_row)
+        return M3Outputs(dense, in_order.lexical, in_order.token_vectors, in_order.token_offsets)
 
     def _encode_sorted(
-        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
-    ) -> tuple[npt.NDArray[np.float32] | None, M3Outputs | None]:
-        """Embeddings and other outputs of the texts of a window in the order given, batch by batch."""
+        self,
+        tokens: Tokens,
+        order: npt.NDArray[np.int64],
+        first_row: int,
+        outputs: frozenset[Output],
+        dense: npt.NDArray[np.float32] | None,
+    ) -> M3Outputs | None:
+        """The texts of a window, batch by batch: embeddings into `dense` in the order of the texts, all else in the order given."""
         import torch
 
-        dense, others = [], []
-        with closing(self._forwards(tokens, order, first_row, outputs)) as forwards:
+        on_device, others = [], []
+        with closing(self._forwards(tokens, order, first_row, outputs, dense)) as forwards:
             for found in forwards:
                 if found.dense is not None:
-                    dense.append(found.dense)
+                    on_device.append(found.dense)
                 if found.others is not None:
                     others.append(found.others)
                 self.encoded += found.count
                 self.on_batch(self.encoded)
-        with torch.inference_mode():
-            return (
-                torch.cat(dense).cpu().numpy() if dense else None,
-                M3Outputs.concatenate(others) if others else None,
-            )
+        if dense is not None and on_device:
+            with torch.inference_mode():
+                dense[order] = torch.cat(on_device).cpu().numpy()
+        return M3Outputs.concatenate(others) if others else None
 
     def _forwards(
-        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
+        self,
+        tokens: Tokens,
+        order: npt.NDArray[np.int64],
+        first_row: int,
+        outputs: frozenset[Output],
+        dense: npt.NDArray[np.float32] | None,
     ) -> "Generator[_OfBatch, None, None]":
         import torch
 
         if not self._in_threads:
-            return self._one_by_one(tokens, order, first_row, outputs)
+            return self._one_by_one(tokens, order, first_row, outputs, dense)
         batches = []
         start = 0
         while start < len(order):
@@ -316,18 +329,23 @@ class Encoder:
             start += len(batches[-1])
         threads = torch.get_num_threads()
         if len(batches) < threads and self.dtype is torch.float32:  # whose layers torch computes in all threads
-            return self._one_by_one(tokens, order, first_row, outputs)
+            return self._one_by_one(tokens, order, first_row, outputs, dense)
         sizes = [int(tokens.lengths[rows].sum()) for rows in batches]
         most = max(TOKENS_UNDER_WAY, 2 * threads * self._tokens_per_batch)
-        return side_by_side(partial(self._of_batch, tokens, outputs), batches, sizes, most)
+        return side_by_side(partial(self._of_batch, tokens, outputs, dense), batches, sizes, most)
 
     def _one_by_one(
-        self, tokens: Tokens, order: npt.NDArray[np.int64], first_row: int, outputs: frozenset[Output]
+        self,
+        tokens: Tokens,
+        order: npt.NDArray[np.int64],
+        first_row: int,
+        outputs: frozenset[Output],
+        dense: npt.NDArray[np.float32] | None,
     ) -> "Generator[_OfBatch, None, None]":
         start = 0
         while start < len(order):
             rows = self._batch(tokens.lengths, order, start)
-            found = self._of_batch_or_none(tokens, outputs, rows)
+            found = self._of_batch_or_none(tokens, outputs, dense, rows)
             if found is None:  # the batch did not fit
                 self._use_smaller_batches(tokens.lengths[rows], first_row + int(rows[0]))
                 continue
@@ -339,26 +357,37 @@ class Encoder:
         return order[start : start + max(1, self._tokens_per_batch // longest)]
 
     def _of_batch_or_none(
-        self, tokens: Tokens, outputs: frozenset[Output], rows: npt.NDArray[np.int64]
+        self,
+        tokens: Tokens,
+        outputs: frozenset[Output],
+        dense: npt.NDArray[np.float32] | None,
+        rows: npt.NDArray[np.int64],
     ) -> "_OfBatch | None":
         """What a forward gives for some texts; None where the GPU's memory is too small."""
         import torch
 
         try:
-            return self._of_batch(tokens, outputs, rows)
+            return self._of_batch(tokens, outputs, dense, rows)
         except torch.OutOfMemoryError:
             return None
 
-    def _of_batch(self, tokens: Tokens, outputs: frozenset[Output], rows: npt.NDArray[np.int64]) -> "_OfBatch":
+    def _of_batch(
+        self,
+        tokens: Tokens,
+        outputs: frozenset[Output],
+        dense: npt.NDArray[np.float32] | None,
+        rows: npt.NDArray[np.int64],
+    ) -> "_OfBatch":
         import torch
 
         with torch.inference_mode():  # of this thread
             hidden = self._hidden(tokens, rows)
-            return _OfBatch(
-                len(rows),
-                self._pooled(hidden, tokens.lengths[rows]) if "dense" in outputs else None,
-                self._other_outputs(hidden, tokens, rows, outputs) if len(outputs - {"dense"}) else None,
-            )
+            on_device = None if dense is None else self._pooled(hidden, tokens.lengths[rows])
+            if dense is not None and on_device is not None and self.device.type == "cpu":
+                dense[rows] = on_device.numpy()
+                on_device = None
+            others = self._other_outputs(hidden, tokens, rows, outputs) if len(outputs - {"dense"}) else None
+            return _OfBatch(len(rows), on_device, others)
 
     def _hidden(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> "torch.Tensor":
         """Hidden states of the tokens of some texts end to end [t, H]."""

@@ -1,4 +1,4 @@
-"""Candidates by products of 16-bit integers on the CPU: without AVX-512 nearly twice as fast as float32.
+"""Candidates by products of 16-bit integers on the CPU: about twice as fast as float32.
 
 Scores are compared where they are made, and only those are kept that may be among the k best of their query. Which those
 are is known from the blocks before, or else guessed from a sample of the block: the score that a little more than k of

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from trainer.cpu_features import has_amx
 from trainer.inner_products import Floats, Rows, available_cores, in_threads, inner_products
 from trainer.integer_products import can_multiply_integers, integers_are_faster
 from trainer.search_blocks import (
@@ -224,8 +225,6 @@ def _screen(device: str, settings: SearchSettings, threads: ThreadPoolExecutor) 
 
 def _fastest_precision(device: str) -> Literal["float32", "bfloat16", "float16", "int16"]:
     """The precision of products that is fastest there, as far as its sums are known to be those of float32 or exact."""
-    from trainer.device_search import has_amx
-
     if device.startswith("cuda"):
         return "float16"
     if device.startswith("cpu") and has_amx():

@@ -36,7 +36,7 @@ class SearchSettings(BaseModel):
     precision: Precision = Field(
         "auto",
         description="of the matrix products that find candidates; auto: float16 on GPUs, bfloat16 on CPUs with AMX, "
-        "int16 on those with AVX2 and without AVX-512, else float32",
+        "int16 on others with AVX2 (with AVX-512: also VNNI), else float32",
     )
     query_block: int | None = Field(None, ge=1, description="queries a matrix product; null: 512, on a GPU 4,096")
     corpus_block: int | None = Field(None, ge=1, description="corpus rows at a time; null: 32,768, on a GPU 65,536")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 # A token takes some hundred bytes in what the tokenizer gives, and four in the window.
-_TOKENISED_AT_ONCE: Final = 1024
+_TOKENISED_AT_ONCE: Final = 256
 
 
 class EmbeddingError(ValueError):

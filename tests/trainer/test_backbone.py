@@ -276,6 +276,22 @@ def test_the_cpu_computes_in_bf16_where_its_hardware_does(monkeypatch, tmp_path,
     assert choose_device_and_dtype("cpu", "fp32") == (torch.device("cpu"), torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("flags", "faster", "of_integers", "of_others"),
+    [
+        ("avx2 avx512_bf16 amx_bf16", True, torch.bfloat16, torch.bfloat16),
+        ("avx2 avx512_bf16", True, torch.int16, torch.bfloat16),
+        ("avx2 avx512_bf16", False, torch.bfloat16, torch.bfloat16),
+        ("avx2", True, torch.int16, torch.float32),
+    ],
+)
+def test_integers_come_before_bf16_but_for_amx(monkeypatch, flags, faster, of_integers, of_others):
+    monkeypatch.setattr(backbone.Path, "read_text", lambda *_: f"flags : {flags}")
+    monkeypatch.setattr(integer_products, "integers_are_faster", lambda: faster)
+    assert choose_device_and_dtype("cpu", "auto", integers=True)[1] == of_integers
+    assert choose_device_and_dtype("cpu", "auto")[1] == of_others
+
+
 @pytest.mark.parametrize("faster", [True, False])
 def test_a_cpu_without_bf16_computes_integers_only_where_the_caller_can_and_that_is_faster(monkeypatch, faster):
     monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
@@ -309,8 +325,7 @@ def test_the_choice_of_integers_is_told_with_its_reason(monkeypatch, caplog):
     with caplog.at_level("INFO", "trainer.backbone"):
         choose_device_and_dtype("cpu", "auto", integers=True)
     assert caplog.messages == [
-        "computing on cpu in int16 (precision auto: this CPU has AVX2 and no bf16, so linear layers with numbers rounded to "
-        "int16 are fastest)"
+        "computing on cpu in int16 (precision auto: without AMX linear layers with numbers rounded to int16 are fastest)"
     ]
 
 
@@ -333,10 +348,14 @@ def test_a_device_or_precision_that_does_not_exist_is_refused(device, precision)
 def test_the_device_is_described_in_words(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: True)
+    monkeypatch.setattr(backbone, "has_amx", lambda: True)
     assert describe_device() == f"encoder on the CPU ({torch.get_num_threads()} threads) in bfloat16"
     monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: False)
+    monkeypatch.setattr(backbone, "has_amx", lambda: False)
     monkeypatch.setattr(integer_products, "integers_are_faster", lambda: True)
     assert describe_device().endswith("threads) in int16, float32 for other models than BERT and RoBERTa")
+    monkeypatch.setattr(backbone, "cpu_computes_bf16", lambda: True)
+    assert describe_device().endswith("threads) in int16, bfloat16 for other models than BERT and RoBERTa")
 
 
 def test_the_tokenizer_alone_is_that_of_the_whole_model(tmp_path):

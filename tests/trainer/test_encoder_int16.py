@@ -182,8 +182,9 @@ def test_auto_is_int16_where_that_is_faster_and_fp32_elsewhere(tiny, monkeypatch
     )
 
 
-def test_auto_is_bf16_where_the_cpu_multiplies_it(tiny, monkeypatch):
+def test_auto_is_bf16_where_the_cpu_multiplies_it_in_tiles(tiny, monkeypatch):
     monkeypatch.setattr(backbone_module, "cpu_computes_bf16", lambda: True)
+    monkeypatch.setattr(backbone_module, "has_amx", lambda: True)
     monkeypatch.setattr(integer_products, "integers_are_faster", lambda: True)
     assert Encoder(settings(tiny, "auto")).dtype == torch.bfloat16
 

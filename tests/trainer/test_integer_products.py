@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,11 +152,54 @@ def test_sizes_that_do_not_belong_together_are_refused():
         products_above(rows, panels, np.zeros(2, np.float32), np.empty(2, np.int64), places, values)
 
 
-def test_integers_are_faster_with_avx2_alone(monkeypatch):
-    for features, faster in [({"avx2": True}, True), ({"avx2": True, "avx512f": True}, False), ({}, False)]:
-        monkeypatch.setattr(integer_products, "_features", lambda features=features: features)
-        integers_are_faster.cache_clear()
-        can_multiply_integers.cache_clear()
-        assert integers_are_faster() is faster
+@pytest.mark.parametrize(
+    ("features", "faster"),
+    [
+        ("avx2", True),
+        ("avx2 avx512f avx512bw", False),
+        ("avx2 avx512f avx512bw avx512vnni", True),
+        ("avx512vnni", False),
+        ("", False),
+    ],
+)
+def test_integers_are_faster_where_their_registers_are_no_narrower(monkeypatch, features, faster):
+    monkeypatch.setattr(integer_products, "_features", lambda: dict.fromkeys(features.split(), True))
     integers_are_faster.cache_clear()
     can_multiply_integers.cache_clear()
+    assert integers_are_faster() is faster
+    integers_are_faster.cache_clear()
+    can_multiply_integers.cache_clear()
+
+
+PRODUCTS = """
+import sys
+import llvmlite.binding
+found = llvmlite.binding.get_host_cpu_features()
+found["avx512vnni"] = False
+llvmlite.binding.get_host_cpu_features = lambda: found
+import numpy as np
+from trainer import integer_products
+from trainer.integer_products import Panels, lay_out, multiply, products_above, rounded
+assert integer_products._LANES == 8
+generator = np.random.default_rng(3)
+rows, columns = (generator.standard_normal((count, 70)).astype(np.float32) for count in (31, 77))
+panels = Panels.empty(*columns.shape)
+lay_out(rounded(columns), panels)
+products = np.empty((31, 77), np.float32)
+multiply(rounded(rows), panels, products)
+counts, places, values = np.empty(31, np.int64), np.zeros((31, 77), np.int32), np.zeros((31, 77), np.float32)
+products_above(rounded(rows), panels, np.ones(31, np.float32), counts, places, values)
+sys.stdout.buffer.write(b"".join(each.tobytes() for each in (products, counts, places, values)))
+"""
+
+
+def test_products_are_the_same_bytes_in_narrow_registers(tmp_path):
+    if integer_products._LANES == 8:
+        pytest.skip("this CPU has no wide ones")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", PRODUCTS], env=environment, capture_output=True, check=True).stdout
+    generator = np.random.default_rng(3)
+    rows, columns = (generator.standard_normal((count, 70)).astype(np.float32) for count in (31, 77))
+    counts, places, values = np.empty(31, np.int64), np.zeros((31, 77), np.int32), np.zeros((31, 77), np.float32)
+    products_above(rounded(rows), panels_of(columns), np.ones(31, np.float32), counts, places, values)
+    assert found == b"".join(each.tobytes() for each in (product(rows, columns), counts, places, values))
