@@ -1,11 +1,12 @@
 """Memory and time of one exact contrastive step as its batch grows: gradient cache, gradient checkpointing, tiled loss.
 
-    python benchmarks/bench_large_batch.py [--batches 512 4096] [--loss 4096 16384 65536]
+    python benchmarks/bench_large_batch.py [--batches 512 4096] [--loss 4096 16384 65536 [--dimensions 384] [--compiled]]
     python benchmarks/bench_large_batch.py --lengths 1024 4096 8192 --memory 0.4 [--device cuda --layers 12 --width 768]
 
 The first form takes steps of a small random BERT (2 layers, 128 dimensions) on random texts, then the loss alone on random
 embeddings of 128 dimensions, one negative a query, forward and backward. Each line is a process of its own; memory is the peak
-above what it had before. The matrix is what a plain loss would hold: queries x passages x 4 bytes.
+above what it had before. The matrix is what a plain loss would hold: queries x passages x 4 bytes. --compiled has the tiles of the
+loss alone compiled, as on CUDA, after a first call that is not measured.
 
 The second form is Table 10 of M3 (arXiv 2402.03216): for each length of passages (queries have 32 tokens) the largest batch in
 which the whole step is one forward with its graph kept, under a limit of memory above what the process has when the model is
@@ -36,6 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="*", default=[512, 4096])
     parser.add_argument("--loss", type=int, nargs="*", default=[4096, 16_384])
+    parser.add_argument("--dimensions", type=int, default=128, help="of the loss alone")
+    parser.add_argument("--compiled", action="store_true", help="the loss alone with compiled tiles, on a CPU")
     parser.add_argument("--lengths", type=int, nargs="*", default=[], help="tokens of a passage: the second form")
     parser.add_argument("--memory", type=float, default=0.4, help="GB above what the process has with its model loaded")
     parser.add_argument("--search", action="store_true", help="find the largest split batch, too")
@@ -51,12 +54,13 @@ def main() -> None:
     if arguments.lengths:
         table_10(arguments)
         return
-    for what, batches in (("step", arguments.batches), ("loss", arguments.loss)):
+    about_loss = {"dimensions": arguments.dimensions, "compiled": arguments.compiled}
+    for what, batches, about in (("step", arguments.batches, {}), ("loss", arguments.loss, about_loss)):
         for batch in batches:
-            found = in_a_process(what, batch)
+            found = in_a_process(what, about | {"batch": batch})
             assert found is not None
             print(
-                f"{what} {batch:6}: " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()), flush=True
+                f"{what} {batch:6}: " + ", ".join(f"{name} {value:,.2f}" for name, value in found.items()), flush=True
             )
 
 
@@ -178,7 +182,7 @@ def random_bert(layers: int, width: int, positions: int, device: Any) -> Any:
     return BertModel(config, add_pooling_layer=False).to(device).train()
 
 
-def step(batch: int) -> dict[str, float]:
+def step(about: dict[str, Any]) -> dict[str, float]:
     import torch
     from transformers import BertConfig, BertModel
 
@@ -191,7 +195,7 @@ def step(batch: int) -> dict[str, float]:
     )
     model = BertModel(config, add_pooling_layer=False).train()
     encoder = TextEncoder(model, "cls", True, 0, torch.device("cpu"), torch.float32)
-    random = np.random.default_rng(0)
+    random, batch = np.random.default_rng(0), int(about["batch"])
     lengths = np.concatenate([random.integers(5, 20, batch), random.integers(20, 80, batch)])
     texts = Ragged.with_lengths(random.integers(5, VOCABULARY, lengths.sum(), np.int32), lengths)
     masks = no_masks(batch, 1)
@@ -207,16 +211,25 @@ def step(batch: int) -> dict[str, float]:
     return measured(once)
 
 
-def loss(batch: int) -> dict[str, float]:
+def loss(about: dict[str, Any]) -> dict[str, float]:
     import torch
 
+    from trainer import fused
     from trainer.loss import LossSettings, contrastive_loss
 
+    batch = int(about["batch"])
     queries, passages = (
-        torch.nn.functional.normalize(torch.randn(rows, 128), dim=1).requires_grad_() for rows in (batch, 2 * batch)
+        torch.nn.functional.normalize(torch.randn(rows, about["dimensions"]), dim=1).requires_grad_()
+        for rows in (batch, 2 * batch)
     )
-    masks = no_masks(batch, 2)
-    found = measured(lambda: contrastive_loss(queries, passages, masks, LossSettings()).backward())
+
+    def once(count: int) -> None:
+        contrastive_loss(queries[:count], passages[: 2 * count], no_masks(count, 2), LossSettings()).backward()
+
+    if about["compiled"]:
+        fused.COMPILED_ON = ("cpu",)
+        once(64)
+    found = measured(lambda: once(batch))
     return found | {"matrix MB": batch * 2 * batch * 4 / 2**20}
 
 
