@@ -1,7 +1,7 @@
 """Figures of BM25 and encoders on local sets of all six kinds, and speed beside mteb on the same retrieval task.
 
     python benchmarks/bench_eval.py DATA/retrieval_bench [--model FOLDER[|QUERY PROMPT|PASSAGE PROMPT[|POOLING]] ...] [--peer PYTHON]
-        [--also FOLDER ...] [--passages N] [--queries N] [--runs 3] [--only table|speed] [--output FILE.json]
+        [--also FOLDER ...] [--passages N] [--queries N] [--runs 3] [--only table|speed|memory] [--output FILE.json]
 
 DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.dev.jsonl.gz with `lang` and `source`, qrels.dev.tsv).
 
@@ -16,6 +16,8 @@ pairmill in --precision (what it chooses for this machine, or fp32), texts cut a
 --speed-queries of the same set; each run is a process of its own, engines take turns, the table has medians. Counted from the loaded model to the metrics: wall seconds, CPU seconds (user + system; on a shared machine they say
 more), and the peak of resident memory, whole and above the loaded model. Both figures of nDCG@10 are shown: they must agree,
 in int16 to four digits or so.
+
+Memory (only where asked for): the same measurement of pairmill alone, with each of --memory-passages and --speed-queries queries.
 """
 
 import argparse
@@ -62,9 +64,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000, help="of the tasks of other kinds")
     parser.add_argument("--speed-passages", type=int, default=4000)
     parser.add_argument("--speed-queries", type=int, default=4000)
+    parser.add_argument("--memory-passages", type=int, nargs="+", default=[4000, 8000, 16_000])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32"), help="of pairmill's encoder")
-    parser.add_argument("--only", choices=("table", "speed"))
+    parser.add_argument("--only", choices=("table", "speed", "memory"))
     parser.add_argument("--output", type=Path, help="keep all rows of the table here, as JSON")
     parser.add_argument("--child", nargs=2, metavar=("ENGINE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -78,10 +81,12 @@ def main() -> None:
         print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0], arguments.precision)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        if arguments.only != "speed":
+        if arguments.only in {None, "table"}:
             table(arguments, models, Path(scratch))
-        if arguments.only != "table" and arguments.peer:
+        if arguments.only in {None, "speed"} and arguments.peer:
             speed(arguments, models[0], Path(scratch))
+        if arguments.only == "memory":
+            memory(arguments, models[0], Path(scratch))
 
 
 # --- sets -------------------------------------------------------------------------------------------------------------------
@@ -219,6 +224,15 @@ def speed(arguments: argparse.Namespace, model: str, scratch: Path) -> None:
         )
     ours, theirs = median["pairmill"], median["mteb"]
     print(f"{theirs['wall'] / ours['wall']:.2f} x faster by wall, {theirs['cpu'] / ours['cpu']:.2f} x by CPU seconds")
+
+
+def memory(arguments: argparse.Namespace, model: str, scratch: Path) -> None:
+    print(f"\n{'passages':>10}{'peak MB':>9}{'above':>8}{'wall s':>9}   {arguments.speed_queries} queries", flush=True)
+    for passages in arguments.memory_passages:
+        name = scratch / f"memory-{passages}"
+        folder = retrieval_folder(arguments.data, name, passages, arguments.speed_queries)
+        found = child(arguments, "pairmill", folder, model)
+        print(f"{passages:>10}{found['peak']:9.0f}{found['above']:8.0f}{found['wall']:9.1f}", flush=True)
 
 
 def child(arguments: argparse.Namespace, engine: str, folder: Path, model: str) -> dict[str, float]:

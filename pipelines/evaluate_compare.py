@@ -130,11 +130,29 @@ def _difference(first: Result, second: Result, metric: str, seed: int) -> Iterat
         yield Difference(metric, float(one), float(other), float(other) - float(one))
 
 
+def lost_modes(comparisons: Sequence[SetComparison], system: str) -> list[str]:
+    """In words, of each set: the modes that the first system has there and `system` lacks.
+
+    Nothing of a system that has no mode in common with the first, as BM25 beside a model.
+    """
+    found = []
+    for title in dict.fromkeys(_title(each) for each in comparisons):
+        of_set = [each for each in comparisons if _title(each) == title]
+        first = of_set[0].first
+        of_first = [of_set[0].first_mode, *(each.second_mode for each in of_set if each.second == first)]
+        its = {each.second_mode for each in of_set if each.second == system}
+        missing = [mode for mode in of_first if mode not in its]
+        if its.intersection(of_first) and missing:
+            found.append(f"{system} has no {' and no '.join(missing)} results on {title}, which {first} has")
+    return found
+
+
 def worse_than_first(comparisons: Sequence[SetComparison], systems: Sequence[str], most: float) -> list[str]:
     """In words, where one of `systems` is worse than the first of them by more than `most` in a set's main metric.
 
-    Where one of the two has no value, or they share no set, nothing says that it is not worse: that counts, too. A mode that
-    the first system lacks is not held against its other modes, unless the two share none on that set.
+    Where one of the two has no value, or they share no set, nothing says that it is not worse: that counts, too, and so does
+    a mode that the first system has and it lacks. A mode that the first system lacks is not held against its other modes,
+    unless the two share none on that set.
     """
     meant = [each for each in comparisons if each.first == systems[0] and each.second in systems[1:]]
     alike = {_pair(each) for each in meant if each.first_mode == each.second_mode}
@@ -144,6 +162,7 @@ def worse_than_first(comparisons: Sequence[SetComparison], systems: Sequence[str
         for name in systems[1:]
         if name not in compared_ones
     ]
+    found += [words for name in systems[1:] for words in lost_modes(comparisons, name)]
     for each in meant:
         if each.first_mode != each.second_mode and _pair(each) in alike:
             continue

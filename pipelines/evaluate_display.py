@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.evaluate_compare import SetComparison, by_set, partner_of
+from pipelines.evaluate_compare import SetComparison, by_set, lost_modes, partner_of
 from pipelines.evaluate_published import PublishedRow
 from pipelines.evaluate_systems import RUN_MODE, MetricRow, Result, shown_name
 
@@ -95,7 +95,7 @@ def _difference(beside: SetComparison | None) -> tuple[str, str]:
 def _comparison_lines(
     of_set: Sequence[Result], found: dict[tuple[str, str | None, str, str], SetComparison]
 ) -> Iterator[str]:
-    """Each difference with its interval, in words."""
+    """Each difference with its interval, and modes that a system lacks, in words."""
     for each in of_set:
         beside = found.get(_key(each))
         main = beside.main if beside else None
@@ -105,6 +105,9 @@ def _comparison_lines(
                 f"{beside.first_mode}: {main.metric} {main.difference:+.4f} (95 %: {main.low:+.4f} to {main.high:+.4f}); "
                 f"{main.better:,} queries better, {main.worse:,} worse"
             )
+    of_these = [found[_key(each)] for each in of_set if _key(each) in found]
+    for system in dict.fromkeys(each.second for each in of_these):
+        yield from (f"  {escape(words)}" for words in lost_modes(of_these, system))
 
 
 def _p_value(value: float) -> str:

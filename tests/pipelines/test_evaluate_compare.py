@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.evaluate_compare import compared, partner_of, worse_than_first
+from pipelines.evaluate_compare import compared, lost_modes, partner_of, worse_than_first
 from pipelines.evaluate_sets import EvaluationSet, holds_retrieval, load_sets
 from pipelines.evaluate_settings import EvaluationFolder, FolderLayout, Mode
 from pipelines.evaluate_systems import Result
@@ -44,6 +44,17 @@ def test_the_gate_does_not_hold_a_mode_that_the_first_lacks_against_its_others()
     results = [of_mode("old", "dense", 0.5), of_mode("new", "dense", 0.5), of_mode("new", "lexical", 0.1)]
     assert worse_than_first(compared(results), ["old", "new"], 0.0) == []
     assert len(worse_than_first(compared([results[0], results[2]]), ["old", "new"], 0.0)) == 1  # no mode in common
+
+
+def test_a_mode_that_a_system_lost_is_told_and_fails_the_gate():
+    old = [of_mode("old", mode, 0.5) for mode in ("dense", "lexical", "all")]
+    found = compared([*old, of_mode("new", "dense", 0.6), of_mode("bm25", "bm25", 0.1)])
+    words = ["new has no lexical and no all results on beir, which old has"]
+    assert lost_modes(found, "new") == words
+    assert worse_than_first(found, ["old", "new"], 0.0) == words
+    assert lost_modes(found, "bm25") == []  # another kind of system
+    whole = compared([*old, *(of_mode("new", mode, 0.6) for mode in ("all", "lexical", "dense"))])
+    assert lost_modes(whole, "new") == [] and worse_than_first(whole, ["old", "new"], 0.0) == []
 
 
 def test_a_result_is_compared_with_the_first_system_in_its_mode_or_in_its_first():
