@@ -17,7 +17,8 @@ pairmill in --precision (what it chooses for this machine, or fp32), texts cut a
 more), and the peak of resident memory, whole and above the loaded model. Both figures of nDCG@10 are shown: they must agree,
 in int16 to four digits or so.
 
-Memory (only where asked for): the same measurement of pairmill alone, with each of --memory-passages and --speed-queries queries.
+Memory (only where asked for): the same measurement of pairmill alone, with each of --memory-passages and --speed-queries
+queries; --memory-length cuts passages, to come to more of them in less time.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--speed-passages", type=int, default=4000)
     parser.add_argument("--speed-queries", type=int, default=4000)
     parser.add_argument("--memory-passages", type=int, nargs="+", default=[4000, 8000, 16_000])
+    parser.add_argument("--memory-length", type=int, default=8192, help="tokens of a passage while memory is measured")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32"), help="of pairmill's encoder")
     parser.add_argument("--only", choices=("table", "speed", "memory"))
@@ -78,7 +80,7 @@ def main() -> None:
         )
     if arguments.child:
         engine, folder = arguments.child
-        print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0], arguments.precision)))
+        print("RESULT", json.dumps(ENGINE[engine](Path(folder), models[0], arguments)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.only in {None, "table"}:
@@ -160,12 +162,12 @@ def table(arguments: argparse.Namespace, models: list[str], scratch: Path) -> No
         )
 
 
-def load(model: str, precision: str) -> tuple[Any, str]:
+def load(model: str, precision: str, length: int = 8192) -> tuple[Any, str]:
     from trainer.encoder import Encoder, EncoderSettings
 
     folder, *prompts = model.split("|")
     named = dict(zip(("query_prompt", "passage_prompt", "pooling"), prompts, strict=False))
-    encoder = Encoder(EncoderSettings(model=folder, precision=precision, **named))
+    encoder = Encoder(EncoderSettings(model=folder, precision=precision, max_passage_length=length, **named))
     return encoder, name_of(model)
 
 
@@ -231,14 +233,14 @@ def memory(arguments: argparse.Namespace, model: str, scratch: Path) -> None:
     for passages in arguments.memory_passages:
         name = scratch / f"memory-{passages}"
         folder = retrieval_folder(arguments.data, name, passages, arguments.speed_queries)
-        found = child(arguments, "pairmill", folder, model)
+        found = child(arguments, "pairmill", folder, model, arguments.memory_length)
         print(f"{passages:>10}{found['peak']:9.0f}{found['above']:8.0f}{found['wall']:9.1f}", flush=True)
 
 
-def child(arguments: argparse.Namespace, engine: str, folder: Path, model: str) -> dict[str, float]:
+def child(arguments: argparse.Namespace, engine: str, folder: Path, model: str, length: int = 8192) -> dict[str, float]:
     python = sys.executable if engine == "pairmill" else arguments.peer
     command = [python, __file__, str(arguments.data), "--model", model, "--precision", arguments.precision]
-    command += ["--child", engine, str(folder)]
+    command += ["--memory-length", str(length), "--child", engine, str(folder)]
     run = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
@@ -268,17 +270,17 @@ class Meter:
         }
 
 
-def measure_pairmill(folder: Path, model: str, precision: str) -> dict[str, float]:
+def measure_pairmill(folder: Path, model: str, arguments: argparse.Namespace) -> dict[str, float]:
     from trainer.evaluate import evaluate_encoder, load_beir
 
-    encoder, _ = load(model, precision)
+    encoder, _ = load(model, arguments.precision, arguments.memory_length)
     encoder.encode(["warm"], "query")
     meter = Meter()
     figures = evaluate_encoder(encoder, load_beir(folder))[0]
     return meter.read() | {"ndcg@10": float(figures["ndcg@10"] or 0.0)}
 
 
-def measure_mteb(folder: Path, model: str, _: str) -> dict[str, float]:
+def measure_mteb(folder: Path, model: str, _: argparse.Namespace) -> dict[str, float]:
     import mteb
     from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
     from sentence_transformers import SentenceTransformer

@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--sentence-transformers", default=sys.executable, help="a Python with it and accelerate")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--warm-up", type=int, default=2, help="steps not measured, 1 at least")
+    parser.add_argument(
+        "--warm-up", type=int, default=2, help="steps not measured; 0: the first with loading, for memory"
+    )
     parser.add_argument("--pairs", type=int, default=16_384, help="rows to draw, at most")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="pairmill's; peers train in fp32")
     parser.add_argument("--only", action="append", metavar="ENGINE:BATCH")
@@ -193,7 +195,6 @@ class Meter:
         from transformers.models.bert import modeling_bert
 
         self.pairs = [batch]  # of the steps; a trainer that tells its own appends them
-        self.times: list[tuple[float, float]] = []
         self.losses: list[float] = []
         self.real = self.padded = self.texts = 0
         forward = modeling_bert.BertModel.forward
@@ -209,6 +210,7 @@ class Meter:
         modeling_bert.BertModel.forward = counted
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         self.start = memory("VmRSS")
+        self.times = [(time.perf_counter(), time.process_time())]  # now, and the end of each step
 
     def step(self) -> None:
         self.times.append((time.perf_counter(), time.process_time()))
@@ -217,16 +219,18 @@ class Meter:
         passed = [
             (after[0] - before[0], after[1] - before[1])
             for before, after in zip(self.times[:-1], self.times[1:], strict=True)
-        ][max(1, self.warm_up) - 1 :]
+        ][self.warm_up :]
         if not passed:
-            sys.exit(f"{len(self.times)} steps are too few: the first {self.warm_up} are not measured. Set --steps.")
+            sys.exit(
+                f"{len(self.times) - 1} steps are too few: the first {self.warm_up} are not measured. Set --steps."
+            )
         pairs = statistics.mean(self.pairs)
         wall, cpu = (statistics.median(each[kind] for each in passed) * 1000 / pairs for kind in (0, 1))
         return {
             "wall_ms": wall,
             "cpu_ms": cpu,
             "peak_mb": memory("VmHWM") - self.start,
-            "texts": self.texts / (pairs * len(self.times)),
+            "texts": self.texts / (pairs * (len(self.times) - 1)),
             "tokens": self.real / max(self.texts, 1),
             "padding": 1 - self.real / max(self.padded, 1),
             "losses": self.losses,

@@ -129,10 +129,11 @@ class ModelRankings:
     @cached_property
     def _corpus(self) -> EncodedCorpus:
         outputs = corpus_outputs(self._settings)
-        return encode_corpus(self._encoder, self._blocks(), outputs, self._folder, self._embedded)
+        blocks = self._blocks(rows_at_once(self._encoder))
+        return encode_corpus(self._encoder, blocks, outputs, self._folder, self._embedded)
 
-    def _blocks(self) -> Iterator[pa.Array]:
-        return text_blocks(self._data.documents, rows_at_once(self._encoder))
+    def _blocks(self, rows: int) -> Iterator[pa.Array]:
+        return text_blocks(self._data.documents, rows)
 
     @cached_property
     def _dense(self) -> Found:
@@ -149,9 +150,11 @@ class ModelRankings:
     def _dense_vectors(self) -> Any:
         """The corpus's vectors: a stream where nothing else is asked of them and they are not to be kept."""
         if set(self._settings.modes) == {"dense"} and self._settings.work is None:
+            # Smaller blocks than those of files: a search holds up to three of them.
+            blocks = self._blocks(_windows(self._encoder))
             if self._embedded is None:
-                return (self._encoder.encode(texts, "passage") for texts in self._blocks())
-            return (self._embedded("passage", texts) for texts in self._blocks())
+                return (self._encoder.encode(texts, "passage") for texts in blocks)
+            return (self._embedded("passage", texts) for texts in blocks)
         assert self._corpus.dense is not None
         return self._corpus.dense
 
@@ -216,8 +219,13 @@ def _cut(found: Found, depth: int) -> Found:
 
 
 def rows_at_once(encoder: Encoder | EncoderPool) -> int:
-    """The most passages of a block."""
-    return max(_PASSAGES_AT_ONCE, encoder.window * len(encoder.devices))  # a window for each process
+    """The most passages of a file."""
+    return max(_PASSAGES_AT_ONCE, _windows(encoder))
+
+
+def _windows(encoder: Encoder | EncoderPool) -> int:
+    """Passages that are a window for each process."""
+    return encoder.window * len(encoder.devices)
 
 
 def corpus_outputs(settings: RetrievalSettings) -> frozenset[Output]:
