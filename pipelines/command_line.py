@@ -1263,7 +1263,8 @@ def train(
 ) -> None:
     """Train an encoder on packed shards. The same command again resumes from the newest checkpoint.
 
-    On several GPUs: torchrun --nproc-per-node 8 --no-python pairmill train ...
+    On several GPUs: torchrun --nproc-per-node 8 --no-python pairmill train ... (--set sharding=weights splits a
+    large encoder over them)
     """
     from pipelines import training
 

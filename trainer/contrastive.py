@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 _STEP_STREAM: Final = 3  # beside batch_plan's streams of the same seed
 _TEXTS_LOOKED_AT: Final = 32  # to choose the sign of a new lexical head, and of each
 _TOKENS_LOOKED_AT: Final = 128
+_ALONE: Final = Ranks()
 
 
 class ContrastiveSettings(M3LossSettings, RunSettings):
@@ -50,6 +51,16 @@ class ContrastiveSettings(M3LossSettings, RunSettings):
         description="train with a [CLS] before every so many tokens, the embedding their states' mean (M3 appendix B.2 does so at "
         "inference, with 256); encode with the same; none: one [CLS]",
     )
+    sharding: Literal["none", "weights", "full"] = Field(
+        "none",
+        description="of several processes each keeps a part of the weights and moments, and gathers a layer when it is its turn "
+        "(FSDP2): for encoders over 1 B weights; weights: gradients are whole on each until the one sum of a step; full: they are "
+        "split, too, and summed after each forward",
+    )
+
+    def shards_over(self, ranks: Ranks) -> bool:
+        """Whether each of the ranks keeps only a part of the weights."""
+        return self.sharding != "none" and ranks.count > 1
 
     @model_validator(mode="after")
     def _mcls_is_for_the_dense_output(self) -> Self:
@@ -89,7 +100,8 @@ class ContrastiveObjective:
         self.data, self.plan, self.backbone, self.settings = data, plan, backbone, settings
         self.device, self.ranks, self.left_out = device, ranks, plan.left_out
         self.part_names, self._weights_told = settings.part_names, False
-        self.encoder = text_encoder(backbone, device, dtype, settings)
+        self.encoder = text_encoder(backbone, device, dtype, settings, ranks)
+        self.shards = self.encoder.shards
         if self.encoder.mcls is not None:
             data.check_lengths(self.encoder.mcls.longest_before(backbone.max_length), settings.mcls_every)
         if _has_new_lexical_head(settings):
@@ -139,7 +151,12 @@ class ContrastiveObjective:
 
     def as_backbone(self) -> "Backbone":
         prompts = prompts_of_training(self.data, self.backbone)
-        return replace(self.backbone, prompts=prompts, heads=dict(self.encoder.heads))
+        if self.shards is None:
+            return replace(self.backbone, prompts=prompts, heads=dict(self.encoder.heads))
+        model, *heads = cast("list[Any]", self.shards.copies())
+        return replace(
+            self.backbone, model=model, prompts=prompts, heads=dict(zip(self.encoder.heads, heads, strict=True))
+        )
 
     def _loss(self, batch: Batch, embeddings: "torch.Tensor", texts: Ragged) -> "tuple[float, torch.Tensor]":
         """This rank's part of the loss, and the gradient of the whole loss by its embeddings [texts, D]."""
@@ -247,27 +264,46 @@ class _OwnAndAll:
 
 
 def text_encoder(
-    backbone: "Backbone", device: "torch.device", dtype: "torch.dtype", settings: ContrastiveSettings | None = None
+    backbone: "Backbone",
+    device: "torch.device",
+    dtype: "torch.dtype",
+    settings: ContrastiveSettings | None = None,
+    ranks: Ranks = _ALONE,
 ) -> TextEncoder:
-    """What training embeds texts with: the outputs of `settings`; without them the dense one.
+    """What training embeds texts with: the outputs of `settings`; without them the dense one. Of several ranks sharded
+    where the settings say so.
 
-    Raises ModelFolderError where the heads in the model folder, or its [CLS] (mcls_every), do not fit the settings.
+    Raises ModelFolderError where the heads in the model folder, or its [CLS] (mcls_every), do not fit the settings,
+    TrainingError for a model that cannot be sharded.
     """
     model: Any = backbone.model
     pad = int(backbone.tokenizer.pad_token_id)
     mcls = None if settings is None or settings.mcls_every is None else ManyCls.of(backbone, settings.mcls_every)
-    plain = TextEncoder(model.to(device), backbone.pooling, backbone.normalise, pad, device, dtype, mcls=mcls)
-    if settings is None or settings.dense_only:
-        return plain
+    heads = {} if settings is None else _heads(backbone, settings)
+    shards = None
+    if settings is not None and settings.shards_over(ranks):
+        from trainer.sharding import shard
+
+        shards = shard(model, heads, device, dtype, ranks, gradients_too=settings.sharding == "full")
+    else:
+        for module in (model, *heads.values()):
+            module.to(device)
+    outputs: tuple[Output, ...] = ("dense",) if settings is None else settings.outputs
+    return TextEncoder(
+        model, backbone.pooling, backbone.normalise, pad, device, dtype, outputs, heads, mcls=mcls, shards=shards
+    )
+
+
+def _heads(backbone: "Backbone", settings: ContrastiveSettings) -> "dict[Output, torch.nn.Linear]":
+    if settings.dense_only:
+        return {}
 
     from trainer.m3_model import training_heads
 
     folder = resolve_model_path(settings.model)
     heads = training_heads(folder, settings.outputs, backbone.hidden_size, settings.token_dimension, settings.seed)
-    weights = next(plain.model.parameters())
-    return replace(
-        plain, outputs=settings.outputs, heads={name: head.to(device, weights.dtype) for name, head in heads.items()}
-    )
+    weights = next(backbone.model.parameters())
+    return {name: head.to(weights.dtype) for name, head in heads.items()}
 
 
 def _has_new_lexical_head(settings: ContrastiveSettings) -> bool:

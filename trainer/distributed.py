@@ -1,7 +1,7 @@
 """Training on several processes (ranks), one a GPU: what they tell each other, and how they end together.
 
 Started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK; without those there is one rank and nothing to tell.
-A step has one sum of all gradients (`FlatGradients`); embeddings are exchanged by rows, without graph. Where a rank
+A step has one sum of all gradients (`FlatGradients`; of shards trainer.sharding); embeddings are exchanged by rows, without graph. Where a rank
 ends or hangs, the others end with a message instead of waiting.
 """
 
@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,6 +118,18 @@ class Ranks:
                 for tensor in tensors:
                     dist.broadcast(tensor, src=0)
 
+    def largest(self, numbers: Sequence[int]) -> list[int]:
+        """Of each number the largest that any rank gives."""
+        import torch
+        import torch.distributed as dist
+
+        if self.count == 1:
+            return list(numbers)
+        most = torch.tensor(numbers)
+        with self._together():
+            dist.all_reduce(most, op=dist.ReduceOp.MAX, group=self.control)
+        return [int(number) for number in most]
+
     def told(self, message: Any = None) -> Any:
         """What rank 0 says, as JSON; the others' `message` is not looked at."""
         import torch
@@ -161,11 +174,37 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise RanksError(
-                f"Process {self.rank} of {self.count} can go on no longer: another process of this training has ended or "
-                f"gives no answer ({str(error).strip().splitlines()[0][:300]}). That one's output says why. Start all "
-                f"again by the same command: training goes on from its newest checkpoint."
-            ) from error
+            raise self._alone_after(error) from error
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """For a body within which torch exchanges weights and gradients of its own accord: RanksError where that fails.
+
+        Other errors, memory among them, stay what they are.
+        """
+        import torch
+
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if "torch/distributed/" not in _raised_in(error):
+                raise
+            raise self._alone_after(error) from error
+
+    def _alone_after(self, error: RuntimeError) -> RanksError:
+        return RanksError(
+            f"Process {self.rank} of {self.count} can go on no longer: another process of this training has ended or "
+            f"gives no answer ({str(error).strip().splitlines()[0][:300]}). That one's output says why. Start all "
+            f"again by the same command: training goes on from its newest checkpoint."
+        )
+
+
+def _raised_in(error: BaseException) -> str:
+    """The path, with slashes, of the Python file whose code, or what that called, raised."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return Path(frame.f_code.co_filename).as_posix()
 
 
 @contextmanager

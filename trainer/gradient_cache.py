@@ -8,6 +8,9 @@ Of an M3 model lexical weights and token vectors, one a token, go the same way a
 
 A batch that fits into memory as a whole keeps its graphs from 1 to 3 and embeds nothing twice. That changes no bit of
 the result: chunks, their random numbers and the order in which their gradients are added up are the same.
+
+Of a sharded encoder (trainer.sharding) all ranks run equally many forwards and backward passes: one with fewer chunks
+embeds a single token for each that it lacks, with a gradient of zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from trainer.backbone import Pooling
     from trainer.mcls import ManyCls
+    from trainer.sharding import Shards
 
 Int64 = npt.NDArray[np.int64]
 
@@ -55,12 +59,14 @@ class TextEncoder:
     outputs: tuple[Output, ...] = ("dense",)
     heads: "Mapping[Output, torch.nn.Linear]" = field(default_factory=dict)  # of outputs but "dense", on `device`
     mcls: "ManyCls | None" = None  # texts have several [CLS], whose states' mean is the dense output
+    shards: "Shards | None" = None  # where the weights are not whole on each rank
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Within one, each weight is cast once."""
+        """Within one, each weight is cast once; of shards, whose casts would stay when they are given up, each time."""
         import torch
 
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype in (torch.bfloat16, torch.float16))
+        half = self.dtype in (torch.bfloat16, torch.float16)
+        return torch.autocast(self.device.type, self.dtype, enabled=half, cache_enabled=self.shards is None)
 
     def embed(self, texts: Ragged, rows: Int64, seed: int) -> "tuple[torch.Tensor, ...]":
         """The `outputs` of the texts `rows`, float32 or wider, each `rows_of_texts` end to end; dropout from `seed`."""
@@ -130,7 +136,11 @@ class CachedEmbeddings:
         counts = {output: rows_of_texts(output, texts.lengths) for output in encoder.outputs}
         self._offsets = {output: np.concatenate([[0], np.cumsum(each)]) for output, each in counts.items()}
         # Of each output its rows, text after text, without graph.
-        self.outputs: dict[Output, torch.Tensor] = self._embed(_kept_chunks(self, tokens_at_once))
+        kept = _kept_chunks(self, tokens_at_once)
+        self._rounds = len(self.chunks)  # of forwards, and of backward passes
+        if encoder.shards is not None:
+            self._rounds, kept = encoder.shards.in_common(len(self.chunks), kept)
+        self.outputs: dict[Output, torch.Tensor] = self._embed(kept)
 
     @property
     def embeddings(self) -> "torch.Tensor":
@@ -145,13 +155,15 @@ class CachedEmbeddings:
                 self._graphs.append(self._embed_chunk(number))
         pieces = [tuple(output.detach() for output in graph) for graph in self._graphs]
         with torch.no_grad(), self.encoder.autocast():
-            pieces += [self._embed_chunk(number) for number in range(kept, len(self.chunks))]
+            pieces += [self._embed_chunk(number) for number in range(kept, self._rounds)]
         return {
             output: _in_order(list(parts), self.chunks, np.diff(self._offsets[output]))
-            for output, parts in zip(self.encoder.outputs, zip(*pieces, strict=True), strict=True)
+            for output, parts in zip(self.encoder.outputs, zip(*pieces[: len(self.chunks)], strict=True), strict=True)
         }
 
     def _embed_chunk(self, number: int) -> "tuple[torch.Tensor, ...]":
+        if number >= len(self.chunks):
+            return self.encoder.embed(Ragged.of([[self.encoder.pad_token_id]]), np.zeros(1, np.int64), 0)
         return self.encoder.embed(self.texts, self.chunks[number], int(self._seeds[number] >> np.uint64(1)))
 
     def backward(self, gradients: "torch.Tensor | Mapping[Output, torch.Tensor]") -> None:
@@ -164,22 +176,33 @@ class CachedEmbeddings:
 
         of_outputs = gradients if isinstance(gradients, Mapping) else {"dense": gradients}
         with self.encoder.autocast():
-            for number, chunk in enumerate(self.chunks):
-                rows = [self._rows(output, chunk) for output in self.encoder.outputs]
+            for number in range(self._rounds):
+                if self.encoder.shards is not None:
+                    self.encoder.shards.before_backward(last=number == self._rounds - 1)
                 if number < len(self._graphs):
                     found = self._graphs[number]
                     self._graphs[number] = ()  # its graph is freed with the backward pass
                 else:
                     found = self._embed_chunk(number)
-                    self._check_replay(found, rows)
-                wanted = [
-                    of_outputs[output].index_select(0, places)
-                    for output, places in zip(self.encoder.outputs, rows, strict=True)
-                ]
+                    self._check_replay(number, found)
+                wanted = self._wanted(number, found, of_outputs)
                 # A backward pass runs in the types of its forward, not in autocast's.
                 with torch.autocast(self.encoder.device.type, enabled=False):
                     torch.autograd.backward(found, wanted)
                 del found
+
+    def _wanted(
+        self, number: int, found: "Sequence[torch.Tensor]", of_outputs: "Mapping[Any, torch.Tensor]"
+    ) -> "list[torch.Tensor]":
+        """What a backward pass of the outputs `found` begins with."""
+        import torch
+
+        if number >= len(self.chunks):
+            return [torch.zeros_like(output) for output in found]
+        return [
+            of_outputs[output].index_select(0, self._rows(output, self.chunks[number]))
+            for output in self.encoder.outputs
+        ]
 
     def _rows(self, output: Output, chunk: Int64) -> "torch.Tensor":
         """Which rows of an output the texts of a chunk have."""
@@ -189,11 +212,13 @@ class CachedEmbeddings:
         rows = ranges(offsets[chunk], offsets[chunk + 1] - offsets[chunk])
         return torch.from_numpy(rows).to(self.encoder.device)
 
-    def _check_replay(self, again: "Sequence[torch.Tensor]", rows: "Sequence[torch.Tensor]") -> None:
+    def _check_replay(self, number: int, again: "Sequence[torch.Tensor]") -> None:
         import torch
 
-        for output, second, places in zip(self.encoder.outputs, again, rows, strict=True):
-            first = self.outputs[output].index_select(0, places)
+        if number >= len(self.chunks):
+            return
+        for output, second in zip(self.encoder.outputs, again, strict=True):
+            first = self.outputs[output].index_select(0, self._rows(output, self.chunks[number]))
             if torch.equal(first, second) or not torch.isfinite(first).all():
                 continue  # the caller finds numbers that are none in the loss
             difference = float((first - second.detach()).abs().max())

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from trainer.optimizer import learning_rate
 from trainer.run_identity import TrainingError, find_checkpoint, run_identity
 from trainer.training_data import TrainingData
 from trainer.training_run import StepHook, TrainingRun, TrainingStopped, TrainResult, metrics_lines
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +102,11 @@ def _train(
         )
     plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps, ranks.count)
     device, dtype = choose_device_and_dtype(ranks.device(settings.device), settings.precision)
+    _check_sharding(settings, ranks, dtype)
     identity = run_identity(settings, data.fingerprint, device, dtype, settings.guide_model)
     if ranks.leads:
         _tell_of_outputs(settings)
-    checkpoint = find_checkpoint(output, identity, ranks, restart=restart)
+    checkpoint = find_checkpoint(output, identity, ranks, restart=restart, sharded=settings.shards_over(ranks))
     objective = ContrastiveObjective(
         data, plan, backbone, settings, device=device, dtype=dtype, ranks=ranks, guide=guide
     )
@@ -110,11 +114,26 @@ def _train(
         objective, settings, output, identity=identity, device=device, dtype=dtype, checkpoint=checkpoint, ranks=ranks
     )
     result = run.to_the_end(on_progress, hook)
+    trained = objective.as_backbone()
     with ranks.rank_zero_first("Writing the model"):
         if ranks.leads:
             lineage = _lineage(data, plan, settings, ranks, output)
-            export_model(objective.as_backbone(), result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
+            export_model(trained, result.model_folder, f"{card}\n\n{lineage}" if card else lineage)
     return result
+
+
+def _check_sharding(settings: TrainSettings, ranks: Ranks, dtype: "torch.dtype") -> None:
+    import torch
+
+    if settings.sharding != "none" and ranks.count == 1:
+        log.warning(
+            "sharding %s: there is one process, which keeps the whole model; torchrun starts several", settings.sharding
+        )
+    if settings.shards_over(ranks) and dtype is torch.float16:
+        raise TrainingError(
+            f"sharding {settings.sharding} does not go with fp16, whose gradients are scaled: set precision bf16 or fp32, or "
+            f"sharding none."
+        )
 
 
 def _tell_of_outputs(settings: TrainSettings) -> None:

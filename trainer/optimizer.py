@@ -1,6 +1,7 @@
 """From gradients to weights: AdamW, the learning rate of each step and layer, and the running average of weights."""
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,6 +87,16 @@ def adamw(model: "torch.nn.Module", settings: OptimizerSettings) -> "torch.optim
 def set_learning_rate(optimizer: "torch.optim.Optimizer", rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
+
+
+def layer_names(modules: Iterable[str]) -> list[str]:
+    """Of the names of a model's modules, parents first, those of its layers; not of layers within layers."""
+    found: list[str] = []
+    for name in modules:
+        match = _LAYER.search(f"{name}.")
+        if match is not None and match.end() == len(name) + 1:
+            found.append(name)
+    return found
 
 
 def _layer(name: str) -> int | None:

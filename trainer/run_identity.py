@@ -25,6 +25,7 @@ FREE_SETTINGS: Final = frozenset(
         "precision",
         "tokens_at_once",
         "gradient_checkpointing",
+        "sharding",
         "silence_seconds",
         "checkpoint_every",
         "keep_checkpoints",
@@ -55,7 +56,9 @@ def run_identity(
     }
 
 
-def find_checkpoint(output: Path, identity: dict[str, Any], ranks: Ranks, *, restart: bool) -> Checkpoint | None:
+def find_checkpoint(
+    output: Path, identity: dict[str, Any], ranks: Ranks, *, restart: bool, sharded: bool = False
+) -> Checkpoint | None:
     """What `checkpoint_to_resume` finds, in the first process, which makes the folder `output`; None in the others.
 
     All wait for it, and raise RanksError where it fails.
@@ -64,14 +67,17 @@ def find_checkpoint(output: Path, identity: dict[str, Any], ranks: Ranks, *, res
         if not ranks.leads:
             return None
         output.mkdir(parents=True, exist_ok=True)
-        return checkpoint_to_resume(output, identity, ranks.count, restart=restart)
+        return checkpoint_to_resume(output, identity, ranks.count, restart=restart, sharded=sharded)
 
 
-def checkpoint_to_resume(output: Path, identity: dict[str, Any], ranks: int, *, restart: bool) -> Checkpoint | None:
+def checkpoint_to_resume(
+    output: Path, identity: dict[str, Any], ranks: int, *, restart: bool, sharded: bool = False
+) -> Checkpoint | None:
     """The newest checkpoint in `output`, if it is of this run; None where there is none.
 
     One of another run raises TrainingError, or, with `restart`, is removed with all others. Another number of ranks
-    is no other run: the same batches follow, but sums are rounded and dropout is drawn otherwise, which a warning says.
+    is no other run: the same batches follow, but sums are rounded and dropout is drawn otherwise, which a warning says. Nor
+    are shards in place of whole weights, or the other way round.
     """
     checkpoint = newest_checkpoint(output / "checkpoints")
     if checkpoint is None:
@@ -85,6 +91,12 @@ def checkpoint_to_resume(output: Path, identity: dict[str, Any], ranks: int, *, 
                 checkpoint.folder,
                 checkpoint.state.get("ranks", 1),
                 ranks,
+            )
+        elif checkpoint.state.get("sharded", False) != sharded:
+            log.warning(
+                "%s was written %s sharding, and this run goes on %s: with the same batches, but not to the last bit.",
+                checkpoint.folder,
+                *(("without", "with") if sharded else ("with", "without")),
             )
         return checkpoint
     differences = f"{checkpoint.folder} is of a run that differs from this one in {_differences(before, identity)}."

@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from pydantic import Field
 
-from trainer.checkpoint import load_checkpoint, remove_old_checkpoints, write_checkpoint
+from trainer.checkpoint import (
+    checkpoint_tensors,
+    hand_over,
+    load_checkpoint,
+    load_shards,
+    on_cpu,
+    remove_old_checkpoints,
+    write_checkpoint,
+)
 from trainer.distributed import FlatGradients, Ranks
 from trainer.optimizer import OptimizerSettings, WeightAverage, adamw, learning_rate, set_learning_rate
 from trainer.prefetch import Prefetch
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 
     from trainer.backbone import Backbone
     from trainer.checkpoint import Checkpoint
+    from trainer.sharding import ShardedGradients, Shards
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +130,7 @@ class Objective(Protocol):
     """What a run learns. Gradients are added to the weights of `model`."""
 
     model: "torch.nn.Module"  # all weights that learn or are kept in checkpoints, on the device
+    shards: "Shards | None"  # of the model, where each rank keeps only a part of it
     unit: str  # what a sample is, in the plural: the name of a column of metrics.jsonl
     part_names: tuple[str, ...]  # further columns
     left_out: int  # samples that the first epoch could put into no batch
@@ -139,7 +149,7 @@ class Objective(Protocol):
         """What a step read, as JSON, with the list "ids" of all its samples: for bad_batch.json."""
 
     def as_backbone(self) -> "Backbone":
-        """The encoder as it is now, sharing its weights."""
+        """The encoder as it is now, sharing its weights. Of shards a copy, on the first rank's CPU: all ranks call it."""
 
 
 class TrainingRun:
@@ -162,9 +172,9 @@ class TrainingRun:
 
         self.objective, self.settings, self.output = objective, settings, output
         self.identity, self.device, self.ranks = identity, device, ranks
-        self.model = objective.model.train()
+        self.model, self.shards = objective.model.train(), objective.shards
         # Behind the gradients: the loss, whether to stop, the figures and the loss's parts.
-        self.gradients = FlatGradients(self.model, tail=6 + len(objective.part_names))
+        self.gradients = self._gradients(tail=6 + len(objective.part_names))
         self.optimizer = adamw(self.model, settings)
         self.average = None if settings.average_decay is None else WeightAverage(self.model, settings.average_decay)
         # fp16 gradients underflow unless scaled; bf16 and fp32 need no scaling.
@@ -172,18 +182,28 @@ class TrainingRun:
         self.first_step, self.ended = 0, False
         self._start_from(checkpoint)
 
+    def _gradients(self, tail: int) -> "FlatGradients | ShardedGradients":
+        if self.shards is None:
+            return FlatGradients(self.model, tail)
+        from trainer.sharding import ShardedGradients
+
+        return ShardedGradients(self.model, tail, self.device)
+
     def _start_from(self, checkpoint: "Checkpoint | None") -> None:
+        averages = None if self.average is None else self.average.averages
         if checkpoint is not None:
-            load_checkpoint(
-                checkpoint, self.model, self.optimizer, None if self.average is None else self.average.averages
-            )
+            if self.shards is None:
+                load_checkpoint(checkpoint, self.model, self.optimizer, averages)
             log.info("going on from %s", checkpoint.folder)
         content = {} if checkpoint is None else {"step": checkpoint.step, **checkpoint.state}
         state = self.ranks.told({name: content[name] for name in ("step", "scaler", "ended") if name in content})
         if "step" in state:
             self.first_step, self.ended = int(state["step"]), bool(state.get("ended"))
             self.scaler.load_state_dict(state["scaler"])
-        self._take_over(resumed="step" in state)
+        if self.shards is None:
+            self._take_over(resumed="step" in state)
+        elif "step" in state:
+            load_shards(checkpoint, self.model, self.optimizer, averages, self.shards.fill)
 
     def _take_over(self, *, resumed: bool) -> None:
         """Of several ranks, each takes the first one's weights, and what it read from a checkpoint."""
@@ -257,7 +277,8 @@ class TrainingRun:
         rate = learning_rate(step, self.settings)
         set_learning_rate(self.optimizer, rate)
         self.gradients.clear()
-        own = self.objective.learn(step, prepared, self.scaler.scale)
+        with self.ranks.exchanging():
+            own = self.objective.learn(step, prepared, self.scaler.scale)
         told = (own.loss, float(stop), own.samples, own.tokens, own.padded_tokens, own.squared_lengths, *own.parts)
         self.gradients.tail.copy_(self.gradients.tail.new_tensor(told))
         self.gradients.add_up(self.ranks)
@@ -304,11 +325,12 @@ class TrainingRun:
 
     def _call(self, hook: StepHook, done: int) -> bool:
         """What the hook says, asked on the first rank; it sees the averaged weights where there are some."""
-        end = False
-        with self.ranks.rank_zero_first("What is done between steps"):
-            if self.ranks.leads:
-                with _evaluating(self.model, self.average):
-                    end = hook.call(done, self.objective.as_backbone())
+        end, takes_part = False, self.ranks.leads or self.shards is not None
+        with _evaluating(self.model, self.average) if takes_part else nullcontext():
+            backbone = self.objective.as_backbone()
+            with self.ranks.rank_zero_first("What is done between steps"):
+                if self.ranks.leads:
+                    end = hook.call(done, backbone)
         return bool(self.ranks.told(bool(end)))
 
     def _checkpoint(self, done: int) -> None:
@@ -317,12 +339,17 @@ class TrainingRun:
             "identity": self.identity,
             "scaler": self.scaler.state_dict(),
             "ranks": self.ranks.count,
+            "sharded": self.shards is not None,
             "ended": self.ended,
         }
-        average = None if self.average is None else self.average.averages
+        files = checkpoint_tensors(self.model, self.optimizer, None if self.average is None else self.average.averages)
+        whole = on_cpu if self.shards is None else self.shards.whole
+        if self.shards is not None and not self.ranks.leads:
+            for _ in hand_over(files, whole):
+                pass
         with self.ranks.rank_zero_first("Writing a checkpoint"):
             if self.ranks.leads:
-                write_checkpoint(root, done, self.model, self.optimizer, state, average)
+                write_checkpoint(root, done, files, state, whole)
                 remove_old_checkpoints(root, done, self.settings.keep_checkpoints)
 
 

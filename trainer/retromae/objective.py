@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ from trainer.retromae.settings import PretrainSettings
 from trainer.retromae.text_plan import StepRows, TextPlan
 from trainer.text_packing import special_frame
 from trainer.training_run import StepFigures
+
+if TYPE_CHECKING:
+    from trainer.sharding import Shards
 
 Int32 = npt.NDArray[np.int32]
 UInt64 = npt.NDArray[np.uint64]
@@ -66,6 +69,7 @@ class RetroMAEObjective:
     """`trainer.training_run.Objective` of plain texts."""
 
     unit = "texts"
+    shards: "Shards | None" = None  # the losses over the vocabulary read the output layer's weights themselves
 
     def __init__(
         self,
