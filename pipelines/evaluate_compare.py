@@ -139,6 +139,8 @@ def lost_modes(comparisons: Sequence[SetComparison], system: str) -> list[str]:
     for title in dict.fromkeys(_title(each) for each in comparisons):
         of_set = [each for each in comparisons if _title(each) == title]
         first = of_set[0].first
+        if system == first:
+            continue
         of_first = [of_set[0].first_mode, *(each.second_mode for each in of_set if each.second == first)]
         its = {each.second_mode for each in of_set if each.second == system}
         missing = [mode for mode in of_first if mode not in its]
@@ -162,7 +164,8 @@ def worse_than_first(comparisons: Sequence[SetComparison], systems: Sequence[str
         for name in systems[1:]
         if name not in compared_ones
     ]
-    found += [words for name in systems[1:] for words in lost_modes(comparisons, name)]
+    with_first = [each for each in comparisons if each.first == systems[0]]
+    found += [words for name in systems[1:] for words in lost_modes(with_first, name)]
     for each in meant:
         if each.first_mode != each.second_mode and _pair(each) in alike:
             continue

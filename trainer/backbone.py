@@ -479,7 +479,7 @@ def choose_device_and_dtype(
     `device` is "auto", "cpu", "cuda" or "cuda:N". `precision` "auto" is bf16 on GPUs that have it and fp16 on
     older ones; on the CPU bf16 where AMX or AVX512-BF16 computes it, else fp32 (emulated bf16 is slower than
     fp32). `integers`: the caller can compute linear layers with trainer.integer_products, which are then int16 where
-    asked for, and for "auto" where that beats fp32. Raises ModelFolderError for a value that is not known or that the
+    asked for, and for "auto" where that beats fp32 and there is no AMX. Raises ModelFolderError for a value that is not known or that the
     machine or the caller cannot do.
     """
     import torch

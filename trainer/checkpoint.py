@@ -65,9 +65,11 @@ def checkpoint_tensors(
     """What the files of a checkpoint hold, by file and name; `average` are averaged weights by name. Of a sharded model
     they are shards, in the same order on all ranks."""
     weights = dict(model.named_parameters())
-    buffers = dict(model.named_buffers())
-    kept = {name: buffers[name] for name in model.state_dict() if name in buffers}
-    files = {_WEIGHTS: {**weights, **kept}, _OPTIMIZER: _optimizer_tensors(model, optimizer)}
+    stored = model.state_dict().keys()
+    # Of a buffer under several names a module may store the second only.
+    buffers = [named for named in model.named_buffers(remove_duplicate=False) if named[0] in stored]
+    kept = {id(buffer): (name, buffer) for name, buffer in reversed(buffers)}
+    files = {_WEIGHTS: {**weights, **dict(kept.values())}, _OPTIMIZER: _optimizer_tensors(model, optimizer)}
     if average is not None:
         files[_AVERAGE] = average
     return {file: in_order_of_file(tensors) for file, tensors in files.items()}

@@ -55,7 +55,7 @@ class ContrastiveSettings(M3LossSettings, RunSettings):
         "none",
         description="of several processes each keeps a part of the weights and moments, and gathers a layer when it is its turn "
         "(FSDP2): for encoders over 1 B weights; weights: gradients are whole on each until the one sum of a step; full: they are "
-        "split, too, and summed after each forward",
+        "split, too, and summed after each backward pass",
     )
 
     def shards_over(self, ranks: Ranks) -> bool:

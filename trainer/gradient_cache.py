@@ -259,13 +259,14 @@ def tokens_that_fit(encoder: TextEncoder) -> int:
     layers = int(getattr(config, "num_hidden_layers", 12))
     # About 40 numbers a token, layer and dimension are kept (measured: MiniLM in fp32: 370 KB a token).
     bytes_per_token = 40 * width * layers * (4 if encoder.dtype is torch.float32 else 2)
+    to_come = 0 if encoder.shards is None else encoder.shards.gradient_bytes
     if encoder.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(encoder.device)
         unused = torch.cuda.memory_reserved(encoder.device) - torch.cuda.memory_allocated(encoder.device)
-        return (free + unused) // 2 // bytes_per_token
+        return max(0, free + unused - to_come) // 2 // bytes_per_token
     import psutil
 
-    return min(16_384, int(psutil.virtual_memory().available) // 4 // bytes_per_token)
+    return min(16_384, max(0, int(psutil.virtual_memory().available) - to_come) // 4 // bytes_per_token)
 
 
 def joined(first: Ragged, second: Ragged) -> Ragged:

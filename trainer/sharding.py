@@ -39,6 +39,17 @@ class Shards:
     parts: tuple[tuple[FSDPModule, nn.Module], ...]  # the encoder, then each head, and its `_outline`
     gradients_too: bool  # summed over the ranks after each chunk; else once a step, being whole until then
 
+    @property
+    def gradient_bytes(self) -> int:
+        """What whole gradients take on each rank from a step's first backward pass to its last."""
+        if self.gradients_too:
+            return 0
+        numbers = 0
+        for module, _ in self.parts:
+            assert isinstance(module, nn.Module)
+            numbers += sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+        return 4 * numbers
+
     def in_common(self, chunks: int, kept: int) -> tuple[int, int]:
         """How many chunks every rank embeds in a step, and how many of them keep their graphs, where this one has
         `chunks` and would keep the graphs of `kept`. A rank with fewer embeds something else that often."""
@@ -51,11 +62,13 @@ class Shards:
             module.set_requires_gradient_sync(self.gradients_too or last)
 
     def whole(self, tensor: torch.Tensor) -> torch.Tensor:
-        """All of a tensor that may be a shard, on the CPU. All ranks call it at the same time."""
+        """All of a tensor that may be a shard, on the first rank's CPU. All ranks call it at the same time."""
         plain = tensor.detach()
         if isinstance(plain, DTensor):
-            plain = self.ranks.gather_rows(plain.to_local(), _rows_of_ranks(len(plain), self.ranks.count))
-        return plain.cpu()
+            rows = len(plain)
+            most = max(_rows_of_ranks(rows, self.ranks.count))  # all but the last ranks have as many
+            plain = self.ranks.gather_rows(plain.to_local(), [most] * self.ranks.count)[:rows]
+        return plain.cpu() if self.ranks.leads else plain
 
     def fill(self, tensor: torch.Tensor, whole: torch.Tensor | None) -> None:
         """Replace `tensor` by the `whole` that the first rank has; the others give None. All call it at the same time."""
@@ -104,7 +117,7 @@ def shard(
     gathered in float32: so it goes in autocast. Autocast alone would keep a cast copy of each matrix until the backward
     pass, which is what sharding is there to avoid.
 
-    Raises TrainingError for a model without layers or with weights that several layers share.
+    Raises TrainingError for a model without layers, with weights that several layers share or that have no rows.
     """
     if not hasattr(FSDPModule, "set_force_sum_reduction_for_comms"):
         raise TrainingError(
@@ -133,7 +146,7 @@ def shard(
 
 
 def _layers(encoder: nn.Module) -> list[nn.Module]:
-    """The layers of an encoder. Raises TrainingError where there are none, or a weight is not of one of them alone."""
+    """The layers of an encoder. Raises TrainingError where there are none, a weight is not of one of them alone or has no rows."""
     names = layer_names([name for name, _ in encoder.named_modules()])
     if not names:
         raise TrainingError(
@@ -146,6 +159,11 @@ def _layers(encoder: nn.Module) -> list[nn.Module]:
         if owners.setdefault(id(weight), owner) != owner:
             raise TrainingError(
                 f"{type(encoder).__name__} uses {name} in several layers, which cannot be sharded. Set sharding none."
+            )
+        if weight.ndim == 0 or not weight.is_contiguous():
+            raise TrainingError(
+                f"{type(encoder).__name__}'s weight {name} of shape {list(weight.shape)} has no rows one after another to shard. "
+                f"Set sharding none."
             )
     return [encoder.get_submodule(name) for name in names]
 

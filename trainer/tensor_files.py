@@ -24,14 +24,18 @@ def in_order_of_file(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.
 def write_tensors(file: Path, tensors: "Mapping[str, torch.Tensor]", contents: "Iterator[torch.Tensor]") -> None:
     """Write `file`; of `tensors`, in `in_order_of_file`, only shapes and dtypes are read. As many of `contents`, on the CPU, follow.
 
-    Raises OSError where the disk does not take it.
+    Raises OSError where the disk does not take it, TypeError for a tensor that such a file cannot hold.
     """
     import torch
 
     header, end = {}, 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _name_of(tensor.dtype), "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = {
+            "dtype": _name_of(name, tensor.dtype),
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNED_TO)
     with file.open("wb") as stream:
@@ -40,7 +44,7 @@ def write_tensors(file: Path, tensors: "Mapping[str, torch.Tensor]", contents: "
             stream.write(content.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
-def _name_of(dtype: "torch.dtype") -> str:
+def _name_of(tensor: str, dtype: "torch.dtype") -> str:
     import torch
 
     names = {
@@ -48,9 +52,18 @@ def _name_of(dtype: "torch.dtype") -> str:
         torch.float32: "F32",
         torch.float16: "F16",
         torch.bfloat16: "BF16",
+        torch.float8_e4m3fn: "F8_E4M3",
+        torch.float8_e5m2: "F8_E5M2",
         torch.int64: "I64",
         torch.int32: "I32",
+        torch.int16: "I16",
+        torch.int8: "I8",
+        torch.uint64: "U64",
+        torch.uint32: "U32",
+        torch.uint16: "U16",
         torch.uint8: "U8",
         torch.bool: "BOOL",
     }
+    if dtype not in names:
+        raise TypeError(f"{tensor} is of {dtype}, which safetensors files do not hold.")
     return names[dtype]

@@ -57,6 +57,20 @@ def test_a_mode_that_a_system_lost_is_told_and_fails_the_gate():
     assert lost_modes(whole, "new") == [] and worse_than_first(whole, ["old", "new"], 0.0) == []
 
 
+def test_the_first_system_lost_no_mode_whatever_else_it_has():
+    alone = compared([of_mode("old", mode, 0.5) for mode in ("dense", "lexical", "all")])
+    assert lost_modes(alone, "old") == []
+
+
+def test_the_gate_asks_only_for_the_modes_of_the_system_named_first():
+    first = [of_mode("old", "dense", 0.5)]
+    elsewhere = [of_mode("new", mode, 0.5, "sts") for mode in ("dense", "lexical")]
+    others = [of_mode("new", "dense", 0.5), of_mode("newest", "dense", 0.5), of_mode("newest", "dense", 0.5, "sts")]
+    found = compared([*first, *others[:2], *elsewhere, others[2]])
+    assert lost_modes(found, "newest") == ["newest has no lexical results on sts, which new has"]
+    assert worse_than_first(found, ["old", "new", "newest"], 0.0) == []
+
+
 def test_a_result_is_compared_with_the_first_system_in_its_mode_or_in_its_first():
     old = [SimpleNamespace(system="old", mode=mode) for mode in ("dense", "lexical")]
     new = [SimpleNamespace(system="new", mode=mode) for mode in ("lexical", "all", "dense")]

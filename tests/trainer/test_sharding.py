@@ -292,9 +292,23 @@ class Repeated(nn.Module):
         self.layers[1].weight = self.layers[0].weight
 
 
+class Odd(nn.Module):
+    """A layer with a weight that is no rows of numbers."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Module()])
+        self.layers[0].scale = nn.Parameter(weight)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(nn.Sequential(nn.Linear(3, 3)), "no modules that are named as layers"), (Repeated(), "in several layers")],
+    [
+        (nn.Sequential(nn.Linear(3, 3)), "no modules that are named as layers"),
+        (Repeated(), "in several layers"),
+        (Odd(torch.tensor(1.0)), r"layers.0.scale of shape \[\] has no rows"),
+        (Odd(torch.zeros(2, 3).T), r"layers.0.scale of shape \[3, 2\] has no rows"),
+    ],
 )
 def test_a_model_that_cannot_be_sharded_by_layers_is_refused(model, message):
     device = torch.device("cpu")
@@ -307,6 +321,12 @@ def test_a_copy_has_the_model_s_weights_and_keeps_one_with_two_names_one():
     [copied] = Shards(Ranks(), torch.device("cpu"), ((model, _outline(model)),), True).copies()
     assert copied.layers[0].weight is copied.layers[1].weight
     assert_close(copied.state_dict(), model.state_dict())
+
+
+def test_whole_gradients_take_four_bytes_a_weight_and_those_in_shards_none():
+    parts = ((Repeated(), nn.Module()), (nn.Linear(2, 2).requires_grad_(False), nn.Module()))
+    assert Shards(Ranks(), torch.device("cpu"), parts, gradients_too=False).gradient_bytes == 4 * (9 + 3 + 3)
+    assert Shards(Ranks(), torch.device("cpu"), parts, gradients_too=True).gradient_bytes == 0
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 5, 6, 7, 9])
@@ -326,3 +346,23 @@ def test_layers_are_the_outermost_modules_with_a_number():
 def test_an_error_of_one_s_own_is_not_blamed_on_another_process():
     with pytest.raises(RuntimeError, match="shapes"), Ranks(0, 2).exchanging():
         raise RuntimeError("shapes do not fit")
+
+
+class Tables(nn.Module):
+    """A buffer that is stored under its second name only, one that is not stored, one with two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        twice, hidden = torch.arange(3), torch.arange(4)
+        self.register_buffer("first", hidden, persistent=False)
+        self.register_buffer("second", hidden)
+        self.register_buffer("third", twice)
+        self.register_buffer("fourth", twice)
+        self.register_buffer("unkept", torch.arange(5), persistent=False)
+
+
+def test_a_checkpoint_holds_each_stored_buffer_once():
+    model = Tables()
+    files = checkpoint_tensors(model, torch.optim.AdamW(model.parameters()))
+    assert set(files["model.safetensors"]) == {"weight", "second", "third"}

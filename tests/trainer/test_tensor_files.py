@@ -1,5 +1,6 @@
 """safetensors files written tensor by tensor."""
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -15,6 +16,8 @@ TENSORS = {
     "nothing": torch.empty(0, 9),
     "truth": torch.tensor([True, False, True]),
     "numbers": torch.arange(3),
+    "small numbers": torch.tensor([-7], dtype=torch.int8),
+    "eighths": torch.tensor([0.5, -2]).to(torch.float8_e4m3fn),
 }
 
 
@@ -39,3 +42,8 @@ def test_only_as_many_tensors_are_taken_as_the_file_holds(tmp_path):
     contents = iter([torch.zeros(2), torch.ones(2)])
     write_tensors(tmp_path / "a", {"first": torch.empty(2)}, contents)
     assert torch.equal(next(contents), torch.ones(2))
+
+
+def test_a_tensor_that_no_such_file_holds_is_named(tmp_path):
+    with pytest.raises(TypeError, match=r"spectrum is of torch\.complex64, which safetensors files do not hold"):
+        write_tensors(tmp_path / "a", {"spectrum": torch.empty(2, dtype=torch.complex64)}, iter(()))

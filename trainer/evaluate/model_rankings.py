@@ -150,11 +150,11 @@ class ModelRankings:
     def _dense_vectors(self) -> Any:
         """The corpus's vectors: a stream where nothing else is asked of them and they are not to be kept."""
         if set(self._settings.modes) == {"dense"} and self._settings.work is None:
+            embedded = self._embedded
+            if embedded is not None:  # a block is a file of the store
+                return (embedded("passage", texts) for texts in self._blocks(rows_at_once(self._encoder)))
             # Smaller blocks than those of files: a search holds up to three of them.
-            blocks = self._blocks(_windows(self._encoder))
-            if self._embedded is None:
-                return (self._encoder.encode(texts, "passage") for texts in blocks)
-            return (self._embedded("passage", texts) for texts in blocks)
+            return (self._encoder.encode(texts, "passage") for texts in self._blocks(_windows(self._encoder)))
         assert self._corpus.dense is not None
         return self._corpus.dense
 
