@@ -45,7 +45,7 @@ __all__ = ["ARITHMETIC", "EmbeddingError", "Encoder", "EncoderSettings", "M3Outp
 log = logging.getLogger(__name__)
 
 # Raised when the same model and text give other last bits than before: embeddings kept on disk are then made anew.
-ARITHMETIC: Final = 2  # 1: the padded forward of transformers for all models
+ARITHMETIC: Final = 3  # 1: the padded forward of transformers for all models; 2: attention of int16 in float32
 # Measured with MiniLM on 2 cores: 500 to 4,096 tokens are alike, 16,384 a fifth slower (caches).
 CPU_TOKENS_PER_BATCH: Final = 4096
 TOKENS_PER_BATCH_OF_A_THREAD: Final = 1024  # no slower, and little enough that no batch is waited for at the end
@@ -70,7 +70,7 @@ class EncoderSettings(BaseModel):
     tokens_per_batch: int | None = Field(None, ge=1, description="padded tokens a forward; default by device")
     precision: EncodingPrecision = Field(
         "auto",
-        description="auto, fp32, bf16, fp16 or int16: linear layers of numbers rounded to 16-bit integers, on CPUs with AVX2",
+        description="auto, fp32, bf16, fp16 or int16: linear layers and attention of numbers rounded to 16-bit integers, on CPUs with AVX2",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or all: every GPU of the machine, a process each")
     pooling: Pooling | None = Field(None, description="cls, mean or last; default: what the model folder says")
@@ -156,7 +156,7 @@ def _nobody_watches(encoded: int) -> None:
 class Encoder:
     """A loaded encoder.
 
-    `dtype` is what its linear layers multiply: of int16 all else is float32.
+    `dtype` is what its linear layers and attention multiply: of int16 all else is float32.
 
     `truncated` counts the texts so far that were longer than their role's length, `tokens` the tokens kept, `encoded` all
     texts. Whoever wants signs of life sets `on_batch`, which is called with `encoded` after each forward.

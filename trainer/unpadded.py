@@ -7,7 +7,8 @@ Linear layers, GELU and LayerNorm see the t tokens and nothing else; the three p
 Attention runs over groups of texts of equal length on a CPU, where its kernel needs no mask, and over one padded group
 on a GPU, where many small kernels would cost more than the padding of a batch that was sorted by length.
 
-On a CPU linear layers may be products of numbers rounded to 16-bit integers (trainer/integer_layers.py); all else stays float32.
+On a CPU the products of linear layers and of attention may be those of numbers rounded to 16-bit integers
+(trainer/integer_layers.py, trainer/integer_products.py), each text by itself; all else stays float32.
 """
 
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class UnpaddedEncoder:
         """`model` is one that `can_be_unpadded`, already on its device and in its computing type; `integers`: float32 on a
         CPU that has the instructions (trainer.integer_products.can_multiply_integers)."""
         config = model.config
+        self.integers = integers
         self.heads = int(config.num_attention_heads)
         self.epsilon = float(config.layer_norm_eps)
         self.first_position = config.pad_token_id + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
@@ -71,7 +73,7 @@ class UnpaddedEncoder:
         hidden = torch.nn.functional.embedding(torch.from_numpy(ids).to(device), self.words)
         hidden += self.positions[positions]
         hidden = self._normalised(hidden, self.embeddings_norm)
-        groups = _equal_lengths(lengths) if device.type == "cpu" else _one_padded_group(lengths, device)
+        groups = _groups(lengths, device, self.integers)
         for layer in self.layers:
             hidden = self._layer(hidden, layer, groups)
         return hidden
@@ -149,7 +151,28 @@ class _Padded:
         return attended.reshape(count * longest, -1)[self.places]
 
 
-_Groups = _EqualLengths | _Padded
+@dataclass(frozen=True)
+class _InIntegers:
+    """Each text by itself, on a CPU."""
+
+    lengths: npt.NDArray[np.int64]
+
+    def attend(self, projected: "torch.Tensor", heads: int) -> "torch.Tensor":
+        """Attention [t, H] of query, key and value side by side [t, 3 H]."""
+        import torch
+
+        from trainer.integer_products import attend
+
+        return torch.from_numpy(attend(projected.detach().numpy(), self.lengths, heads))
+
+
+_Groups = _EqualLengths | _Padded | _InIntegers
+
+
+def _groups(lengths: npt.NDArray[np.int64], device: "torch.device", integers: bool) -> _Groups:
+    if integers:
+        return _InIntegers(lengths)
+    return _equal_lengths(lengths) if device.type == "cpu" else _one_padded_group(lengths, device)
 
 
 def _equal_lengths(lengths: npt.NDArray[np.int64]) -> _EqualLengths:

@@ -11,6 +11,7 @@ from trainer import integer_products
 from trainer.integer_products import (
     NORM,
     Panels,
+    attend,
     can_multiply_integers,
     integers_are_faster,
     lay_out,
@@ -137,6 +138,102 @@ def test_what_fills_the_last_tile_up_is_no_product(step):
     products_above(rows, panels_of(vectors[:5]), np.full(7, -np.inf, np.float32), counts[:7], places, values)
     assert counts[:7].tolist() == [5] * 7
     assert counts[7:].tolist() == guard[7:].tolist()
+
+
+def attention(projected, lengths, heads):
+    """softmax(q k^T / sqrt(d)) v in float64, and how far rounding may take it: half a step for each number of a row."""
+    width = projected.shape[1] // (3 * heads)
+    parts = projected.astype(np.float64).reshape(len(projected), 3, heads, width)
+    found, allowed = np.empty((2, len(projected), heads, width))
+    for end, long in zip(np.cumsum(lengths), lengths, strict=True):
+        for head in range(heads):
+            query, key, value = parts[end - long : end, :, head].swapaxes(0, 1)
+            scores = query @ key.T / np.sqrt(width)
+            weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+            weights /= weights.sum(axis=1, keepdims=True)
+            found[end - long : end, head] = weights @ value
+            norms = np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(key, axis=1)
+            of_scores = 2 * np.expm1(1.01 * norms.max() / NORM + 1e-6)  # sqrt(d) / 2 steps of both, over sqrt(d)
+            of_weights = 1.01 * np.sqrt(long) / NORM * np.linalg.norm(weights, axis=1)[:, None]
+            largest = np.linalg.norm(value, axis=0)
+            allowed[end - long : end, head] = (
+                of_scores * (weights @ np.abs(value)) + of_weights * (1 + np.sqrt(long)) * largest
+            )
+    return found.reshape(len(projected), -1), allowed.reshape(len(projected), -1) + 1e-30
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    lengths=st.lists(st.integers(1, 75), min_size=1, max_size=4),
+    heads=st.integers(1, 4),
+    width=st.sampled_from([1, 3, 8, 32, 40, 64]),
+    size=st.floats(-3, 1.2),
+)
+def test_attention_is_that_of_float64_within_what_rounding_takes(seed, lengths, heads, width, size):
+    generator = np.random.default_rng(seed)
+    projected = generator.standard_normal((sum(lengths), 3 * heads * width)) * 10.0**size
+    projected = projected.astype(np.float32)
+    exact, allowed = attention(projected, lengths, heads)
+    found = attend(projected, np.array(lengths), heads)
+    assert (found.dtype, found.shape) == (np.float32, exact.shape)
+    assert (np.abs(found - exact) <= allowed).all()
+
+
+def test_attention_over_thousands_of_tokens_is_near_that_of_float64():
+    generator = np.random.default_rng(4)
+    projected = generator.standard_normal((5000, 3 * 2 * 32)).astype(np.float32)
+    exact, _ = attention(projected, [5000], 2)
+    found = attend(projected, np.array([5000]), 2)
+    assert np.linalg.norm(found - exact) < 2e-3 * np.linalg.norm(exact)
+
+
+def test_a_query_that_meets_its_key_takes_its_value_and_one_that_meets_none_the_mean():
+    projected = np.zeros((5, 3, 8), np.float32)
+    projected[:, 1, :5] = np.eye(5) * 30
+    projected[:4, 0, :4] = np.eye(4) * 30  # the last query is 0
+    projected[:, 2] = np.arange(40).reshape(5, 8)
+    found = attend(projected.reshape(5, 24), np.array([5]), 1)
+    assert np.allclose(found[:4], projected[:4, 2], atol=1e-2)
+    assert np.allclose(found[4], projected[:, 2].mean(axis=0), rtol=1e-3)
+
+
+def test_a_text_gets_the_same_bits_whatever_texts_are_beside_it():
+    generator = np.random.default_rng(5)
+    lengths = np.array([61, 1, 33, 12, 12, 2])
+    projected = generator.standard_normal((lengths.sum(), 3 * 4 * 16)).astype(np.float32)
+    alone = [
+        attend(projected[end - long : end], np.array([long]), 4)
+        for end, long in zip(np.cumsum(lengths), lengths, strict=True)
+    ]
+    assert np.array_equal(attend(projected, lengths, 4), np.concatenate(alone))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_text_and_head(value):
+    generator = np.random.default_rng(6)
+    lengths, heads = np.array([20, 20, 20]), 2
+    good = generator.standard_normal((60, 3, heads, 8)).astype(np.float32)
+    for part, rows, dimensions in ((0, [25], slice(0, 8)), (1, range(20, 40), slice(0, 8)), (2, range(20, 40), [3])):
+        bad = good.copy()
+        bad[25, part, 0, 3] = value
+        found = attend(bad.reshape(60, -1), lengths, heads)
+        expected = np.zeros((60, heads * 8), bool)
+        expected[np.array(rows)[:, None], np.arange(8)[dimensions]] = True
+        assert np.isnan(found).tolist() == expected.tolist()
+
+
+def test_projections_that_are_not_those_of_the_texts_are_refused():
+    good = np.zeros((6, 24), np.float32)
+    for projected, lengths, heads in (
+        (good, [5], 2),
+        (good, [6], 3),
+        (good.T.copy().T, [6], 2),
+        (good.astype(float), [6], 2),
+    ):
+        with pytest.raises(ValueError, match="are not those of"):
+            attend(projected, np.array(lengths), heads)
+    assert attend(good[:0], np.array([], np.int64), 2).shape == (0, 8)
 
 
 def test_sizes_that_do_not_belong_together_are_refused():
