@@ -478,9 +478,9 @@ def choose_device_and_dtype(
 
     `device` is "auto", "cpu", "cuda" or "cuda:N". `precision` "auto" is bf16 on GPUs that have it and fp16 on
     older ones; on the CPU bf16 where AMX or AVX512-BF16 computes it, else fp32 (emulated bf16 is slower than
-    fp32). `integers`: the caller can compute linear layers with trainer.integer_products, which are then int16 where
-    asked for, and for "auto" where that beats fp32 and there is no AMX. Raises ModelFolderError for a value that is not known or that the
-    machine or the caller cannot do.
+    fp32). `integers`: the caller can compute linear layers and attention with trainer.integer_products, which are then
+    int16 where asked for, and for "auto" where that beats fp32 and there is no AMX. Raises ModelFolderError for a value that
+    is not known or that the machine or the caller cannot do.
     """
     import torch
 
@@ -540,7 +540,7 @@ def _reason(device: "torch.device", dtype: "torch.dtype", precision: str) -> str
     if device.type == "cuda":
         return "precision auto: the fastest type of this GPU"
     if dtype is torch.int16:
-        return "precision auto: without AMX linear layers with numbers rounded to int16 are fastest"
+        return "precision auto: without AMX products of numbers rounded to int16 are fastest"
     return f"precision auto: this CPU {'multiplies' if cpu_computes_bf16() else 'does not multiply'} bf16 in hardware"
 
 

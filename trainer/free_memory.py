@@ -50,5 +50,5 @@ def _give_back() -> "Callable[[int], int] | None":
 
 
 def resident_bytes() -> int:
-    """What this process holds in memory now. For systems with /proc."""
+    """What this process holds in memory now, give or take some MiB on machines of many cores. For systems with /proc."""
     return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

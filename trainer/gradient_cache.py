@@ -61,7 +61,7 @@ class TextEncoder:
     heads: "Mapping[Output, torch.nn.Linear]" = field(default_factory=dict)  # of outputs but "dense", on `device`
     mcls: "ManyCls | None" = None  # texts have several [CLS], whose states' mean is the dense output
     shards: "Shards | None" = None  # where the weights are not whole on each rank
-    free_memory: FreeMemory = field(default_factory=FreeMemory)  # of the CPU
+    free_memory: FreeMemory = field(default_factory=FreeMemory, compare=False, repr=False)  # of the CPU
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Within one, each weight is cast once; of shards, whose casts would stay when they are given up, each time."""
@@ -157,7 +157,7 @@ class CachedEmbeddings:
         outputs: dict[Output, torch.Tensor] = {}
         with self.encoder.autocast():
             for number in range(self._rounds):
-                with torch.set_grad_enabled(number < kept):
+                with torch.set_grad_enabled(number < kept and torch.is_grad_enabled()):
                     found = self._embed_chunk(number)
                 if number < kept:
                     self._graphs.append(found)

@@ -5,7 +5,8 @@ Out: their inner products float32 [n, m]; or attention, two such products with a
 
 A row is rounded to integers times a step of its own, a NORM-th of its L2 norm. No sum of products of two rows, nor any
 part of it, then leaves an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same
-bits in any order and on any number of threads.
+bits in any order and on any number of threads. (Attention sums weights in float32, too: in other registers single ones may be
+rounded otherwise.)
 
 The inner loop is vpmaddwd, sixteen products an instruction where a fused multiply-add of float32 does eight, or with
 AVX512-VNNI vpdpwssd, thirty-two products and their sums where it does sixteen; compilers do not find them in a product of
@@ -41,6 +42,7 @@ _ABREAST: Final = 64  # scores that a loop takes at a time: whole registers, sev
 _A, _B, _C, _D, _E = (
     np.float32(each) for each in (0.693147004, 0.240222424, 0.0555073358, 0.00967151299, 0.00132647273)
 )
+_LOST: Final = np.float32(1e-3)  # of a sum of weights, to rounding: bfloat16 may lose four times as much of each
 _LEAST_POWER: Final = np.float32(-60)  # of 2: so small a weight is rounded to 0, and its square is no subnormal number
 
 
@@ -175,15 +177,24 @@ def attend(projected: Floats, lengths: Rows, heads: int) -> Floats:
     """softmax(q k^T / sqrt(d)) v of each text and head (arXiv:1706.03762, eq. 1): float32 [t, H], H = heads * d.
 
     `projected` float32 [t, 3 H] has the queries, keys and values of texts of these lengths int64 [n], end to end. A query's
-    weights are rounded as a row is, by a step of their own, and divided by the sum of the integers. What a text gets
-    does not depend on the others. In one thread, without Python's lock. Raises ValueError for sizes that do not belong together.
+    weights are rounded as a row is, by a step of their own, and divided by the sum of the integers; where that sum shows
+    that many small ones were lost beside a large one, what rounding took is multiplied, too. What a text gets does not
+    depend on the others. In one thread, without Python's lock. Raises ValueError for sizes that do not belong together.
     """
     tokens, all_parts = projected.shape
     width, rest = divmod(all_parts, 3 * heads)
-    if rest or lengths.sum() != tokens or not projected.flags.c_contiguous or projected.dtype != np.float32:
+    whole_numbers = lengths.dtype == np.int64 and lengths.ndim == 1 and lengths.min(initial=0) >= 0
+    if (
+        rest
+        or not whole_numbers
+        or lengths.sum() != tokens
+        or not projected.flags.c_contiguous
+        or projected.dtype != np.float32
+    ):
         raise ValueError(
             f"Projections of shape {projected.shape}, {projected.dtype}, are not those of {heads} heads and texts of "
-            f"{lengths.sum()} tokens: float32 [tokens, 3 * heads * d] in C order is needed."
+            f"{lengths.sum()} tokens (lengths {lengths.dtype}): float32 [tokens, 3 * heads * d] in C order and int64 [texts] are "
+            f"needed."
         )
     most = -(-int(lengths.max(initial=0)) // _ABREAST) * _ABREAST
     keys = _aligned((most // _COLUMNS, _filled_up(width) // 2, _COLUMNS, 2))
@@ -358,7 +369,7 @@ def _attend(
         np.zeros(_ROWS, np.float32),
     )
     bits = scores.view(np.int32)
-    nothing, edge = np.zeros(_COLUMNS, np.float32), np.empty((_ROWS, _COLUMNS), np.float32)
+    scales, edge = np.empty(_ROWS, np.float32), np.empty((_ROWS, _COLUMNS), np.float32)
     start = 0
     for long in lengths:
         end, turns = start + long, -(-long // _ABREAST)
@@ -367,9 +378,7 @@ def _attend(
         for head in range(0, all_heads, width):
             first_part = start * apart + head // width
             _round(parts, first_part + apart // 3, apart, long, rounded_rows, key_steps)
-            for key in range(np.uint64(long)):
-                for pair in range(np.uint64(keys.shape[1])):
-                    key_pairs[key // np.uint64(_COLUMNS), pair, key % np.uint64(_COLUMNS), 0] = row_pairs[key, pair]
+            _lay_out_keys(row_pairs, long, key_pairs)
             _lay_out_values(projected, start, end, 2 * all_heads + head, inverses[head : head + width], value_pairs)
             for place in range(width):
                 value_steps[place] = np.float32(1) / inverses[head + place]
@@ -390,26 +399,55 @@ def _attend(
                         scores.ctypes.data + 4 * column,
                         4 * most,
                     )
-                _weigh(scores, bits, turns, weights, weight_steps)
-                for place in range(0, width, _COLUMNS):
-                    inside = height == _ROWS and place + _COLUMNS <= width
-                    out = attended.ctypes.data + 4 * ((start + first) * all_heads + head + place)
-                    _tile(
-                        weights.ctypes.data,
-                        2 * most,
-                        values.ctypes.data + 2 * most * place,
-                        -(-long // _PADDED_TO),
-                        weight_steps.ctypes.data,
-                        value_steps.ctypes.data + 4 * place,
-                        nothing.ctypes.data,
-                        out if inside else edge.ctypes.data,
-                        4 * all_heads if inside else 4 * _COLUMNS,
-                    )
-                    if not inside:
-                        size = min(_COLUMNS, width - place)
-                        here = slice(head + place, head + place + size)
-                        attended[start + first : start + first + height, here] = edge[:height, :size]
+                coarse = _weigh(scores, bits, turns, height, weights, weight_steps, scales)
+                for rest in range(2 if coarse else 1):
+                    if rest:
+                        _weigh_rest(scores, turns, weights, weight_steps, scales)
+                    here = attended[start + first : start + first + height, head : head + width]
+                    _add_weighted(weights, weight_steps, values, value_steps, long, here, bool(rest), edge)
         start = end
+
+
+@compiled
+def _lay_out_keys(rows: npt.NDArray[np.int32], count: int, panels: npt.NDArray[np.int32]) -> None:
+    """Rows [count, pairs] as panels [panel, pair, row of the panel, 1]; a pair of numbers is an int32 in both."""
+    for key in range(np.uint64(count)):
+        for pair in range(np.uint64(panels.shape[1])):
+            panels[key // np.uint64(_COLUMNS), pair, key % np.uint64(_COLUMNS), 0] = rows[key, pair]
+
+
+@compiled
+def _add_weighted(
+    weights: Integers,
+    weight_steps: Floats,
+    values: Integers,
+    value_steps: Floats,
+    count: int,
+    attended: Floats,
+    rest: bool,
+    edge: Floats,
+) -> None:
+    """attended [_ROWS or fewer, width] = weights . values of `count` keys, or with `rest` added to it; `edge` is memory for a tile."""
+    height, width = attended.shape
+    nothing = np.zeros(_COLUMNS, np.float32)
+    for place in range(0, width, _COLUMNS):
+        direct = not rest and height == _ROWS and place + _COLUMNS <= width
+        _tile(
+            weights.ctypes.data,
+            2 * weights.shape[1],
+            values.ctypes.data + 2 * weights.shape[1] * place,
+            -(-count // _PADDED_TO),
+            weight_steps.ctypes.data,
+            value_steps.ctypes.data + 4 * place,
+            nothing.ctypes.data,
+            attended.ctypes.data + 4 * place if direct else edge.ctypes.data,
+            attended.strides[0] if direct else 4 * _COLUMNS,
+        )
+        if not direct:
+            for line in range(height):
+                for column in range(min(_COLUMNS, width - place)):
+                    before = attended[line, place + column] if rest else np.float32(0)
+                    attended[line, place + column] = before + edge[line, column]
 
 
 @partial(compiled, fastmath={"reassoc", "contract"})
@@ -443,11 +481,21 @@ def _lay_out_values(
 
 
 @partial(compiled, fastmath={"reassoc", "contract"})
-def _weigh(scores: Floats, bits: npt.NDArray[np.int32], turns: int, weights: Integers, steps: Floats) -> None:
+def _weigh(
+    scores: Floats,
+    bits: npt.NDArray[np.int32],
+    turns: int,
+    height: int,
+    weights: Integers,
+    steps: Floats,
+    scales: Floats,
+) -> bool:
     """2 ** scores of _ROWS lines as integers, and 1 / their sum; NaN for what is not finite.
 
     `bits` are the scores seen as int32; there are `turns` times as many as loops take at once: a rest would take them long.
     Line after line in each pass, so that one line's sums need not be there before the next line is begun.
+
+    Returns whether of the first `height` lines one lost too much; then the steps are those of the sum before rounding.
     """
     largest, totals, squares = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.float32), np.empty(_ROWS, np.float32)
     for line in range(np.uint64(_ROWS)):
@@ -465,13 +513,34 @@ def _weigh(scores: Floats, bits: npt.NDArray[np.int32], turns: int, weights: Int
             total += value
             square += value * value
         totals[line], squares[line] = total, square
+    coarse = False
     for line in range(np.uint64(_ROWS)):
-        inverse, total = np.float32(NORM) / np.sqrt(squares[line]), np.float32(0)
+        scale, total = np.float32(NORM) / np.sqrt(squares[line]), np.float32(0)
         for place in range(np.uint64(turns * _ABREAST)):
-            weight = np.rint(scores[line, place] * inverse)
+            weight = np.rint(scores[line, place] * scale)
             weights[line, place] = np.int32(weight)
             total += weight  # exact below 2^24
+        scales[line], totals[line] = scale, totals[line] * scale
         steps[line] = np.float32(1) / total if np.isfinite(totals[line]) else np.float32(np.nan)
+        if line < np.uint64(height) and abs(totals[line] - total) > _LOST * total:
+            coarse = True
+    if coarse:
+        steps[:] = np.float32(1) / totals
+    return coarse
+
+
+@compiled
+def _weigh_rest(scores: Floats, turns: int, weights: Integers, steps: Floats, scales: Floats) -> None:
+    """What rounding took from the weights as integers, larger than they by the same factor for all, and their steps.
+
+    `scores` are powers of 2 by now, and `scales` what they were multiplied by.
+    """
+    factor = np.float32(NORM / (0.5 * np.sqrt(turns * _ABREAST)))  # a norm of NORM at most
+    for line in range(np.uint64(_ROWS)):
+        for place in range(np.uint64(turns * _ABREAST)):
+            lost = scores[line, place] * scales[line] - np.float32(weights[line, place])
+            weights[line, place] = np.int32(np.rint(lost * factor))
+        steps[line] /= factor
 
 
 @compiled

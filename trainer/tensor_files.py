@@ -24,7 +24,7 @@ def in_order_of_file(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.
 def write_tensors(file: Path, tensors: "Mapping[str, torch.Tensor]", contents: "Iterator[torch.Tensor]") -> None:
     """Write `file`; of `tensors`, in `in_order_of_file`, only shapes and dtypes are read. As many of `contents`, on the CPU, follow.
 
-    Raises OSError where the disk does not take it, TypeError for a tensor that such a file cannot hold.
+    Raises OSError where the disk does not take it, TypeError for a tensor of a type that weights do not have (complex numbers).
     """
     import torch
 
@@ -65,5 +65,5 @@ def _name_of(tensor: str, dtype: "torch.dtype") -> str:
         torch.bool: "BOOL",
     }
     if dtype not in names:
-        raise TypeError(f"{tensor} is of {dtype}, which safetensors files do not hold.")
+        raise TypeError(f"{tensor} is of {dtype}, which no checkpoint of ours holds.")
     return names[dtype]

@@ -325,7 +325,7 @@ def test_the_choice_of_integers_is_told_with_its_reason(monkeypatch, caplog):
     with caplog.at_level("INFO", "trainer.backbone"):
         choose_device_and_dtype("cpu", "auto", integers=True)
     assert caplog.messages == [
-        "computing on cpu in int16 (precision auto: without AMX linear layers with numbers rounded to int16 are fastest)"
+        "computing on cpu in int16 (precision auto: without AMX products of numbers rounded to int16 are fastest)"
     ]
 
 

@@ -11,9 +11,10 @@ from trainer import free_memory
 from trainer.free_memory import FreeMemory, _give_back, resident_bytes
 
 MIB = 1024 * 1024
-pytestmark = pytest.mark.skipif(_give_back() is None, reason="this system has no malloc_trim")
+needs_glibc = pytest.mark.skipif(_give_back() is None, reason="this system has no malloc_trim")
 
 
+@needs_glibc
 def test_gaps_between_blocks_that_live_on_are_given_back():
     # In a process of its own: what it holds depends on all that was allocated before.
     program = """
@@ -67,5 +68,6 @@ def test_a_system_without_the_call_is_left_alone(monkeypatch):
     FreeMemory().between()
 
 
+@needs_glibc
 def test_what_this_process_holds_is_some_of_the_machine_s_memory():
     assert 10 * MIB < resident_bytes() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
