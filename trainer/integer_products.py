@@ -355,7 +355,8 @@ def _products_above(
 def _attend(
     projected: Floats, parts: Floats, lengths: Rows, scale: Any, keys: Integers, values: Integers, attended: Floats
 ) -> None:
-    """`parts` are the same as rows [t * 3 * heads, width]; `keys` [panels, width / 2, _COLUMNS, 2] and `values` [panels, keys / 2, _COLUMNS, 2] are memory for those of a text and head."""
+    """`parts` are the same as rows [t * 3 * heads, width]; `keys` [panels, width / 2, _COLUMNS, 2] and `values` [panels, keys /
+    2, _COLUMNS, 2] are memory for those of a text and head."""
     width, most, all_heads, filled = parts.shape[1], 2 * values.shape[1], attended.shape[1], 2 * keys.shape[1]
     apart = 3 * all_heads // width
     key_pairs, value_pairs = keys.view(np.int32), values.view(np.int32)
