@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, MultipleNegativesRankingLoss
+from sentence_transformers.util import dot_score
 
 from trainer import tiled_loss
 from trainer.loss import (
@@ -303,23 +305,80 @@ def test_the_loss_is_computed_in_fp32_under_autocast():
     assert float(loss) == float(loss_of(queries, passages, masks(8, 2), torch.float32))
 
 
-def test_the_loss_and_its_gradients_are_those_of_sentence_transformers_on_the_same_tensors():
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from sentence_transformers.util import dot_score
+def value_and_gradients(loss, leaves):
+    value = loss()
+    gradients = torch.autograd.grad(value, leaves)
+    return float(value.detach()), torch.cat(gradients).numpy()
 
-    queries, positives, negatives = (torch.tensor(unit_rows(6, seed, 16), requires_grad=True) for seed in (1, 2, 3))
+
+def assert_equal_to_theirs(theirs, ours, leaves):
+    (their_loss, their_gradients), (our_loss, our_gradients) = (
+        value_and_gradients(each, leaves) for each in (theirs, ours)
+    )
+    assert our_loss == pytest.approx(their_loss, rel=1e-9)
+    np.testing.assert_allclose(our_gradients, their_gradients, rtol=1e-6, atol=1e-9)
+
+
+def leaves_of(*seeds):
+    return [torch.tensor(unit_rows(6, seed, 16), requires_grad=True) for seed in seeds]
+
+
+def in_slots(positives, negatives):
+    return torch.stack([positives, negatives], dim=1).reshape(2 * len(positives), -1)
+
+
+def test_the_loss_and_its_gradients_are_those_of_sentence_transformers_on_the_same_tensors():
+    leaves = queries, positives, negatives = leaves_of(1, 2, 3)
     loss = MultipleNegativesRankingLoss(model=None, scale=50.0, similarity_fct=dot_score)
-    theirs = loss.compute_loss_from_embeddings([queries, positives, negatives], None)
-    theirs.backward()
-    expected = [each.grad.clone() for each in (queries, positives, negatives)]
-    for each in (queries, positives, negatives):
-        each.grad = None
-    passages = torch.stack([positives, negatives], dim=1).reshape(12, -1)
-    ours = contrastive_loss(queries, passages, masks(6, 2), LossSettings(temperature=0.02))
-    ours.backward()
-    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-9)
-    for each, gradient in zip((queries, positives, negatives), expected, strict=True):
-        np.testing.assert_allclose(each.grad.numpy(), gradient.numpy(), rtol=1e-6, atol=1e-9)
+    assert_equal_to_theirs(
+        lambda: loss.compute_loss_from_embeddings(leaves, None),
+        lambda: contrastive_loss(queries, in_slots(positives, negatives), masks(6, 2), LossSettings(temperature=0.02)),
+        leaves,
+    )
+
+
+def test_the_loss_of_symmetric_pairs_is_sentence_transformers_of_both_directions():
+    leaves = queries, positives = leaves_of(4, 5)
+    loss = MultipleNegativesRankingLoss(
+        model=None,
+        scale=50.0,
+        similarity_fct=dot_score,
+        directions=("query_to_doc", "doc_to_query"),
+        partition_mode="per_direction",
+    )
+    assert_equal_to_theirs(
+        lambda: loss.compute_loss_from_embeddings(leaves, None),
+        lambda: contrastive_loss(
+            queries, positives, masks(6, 1, symmetric=np.ones(6, bool)), LossSettings(temperature=0.02)
+        ),
+        leaves,
+    )
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1])
+def test_the_loss_with_a_guide_is_sentence_transformers_of_gistembed(margin):
+    leaves = queries, positives, negatives = leaves_of(6, 7, 8)
+    guides = [torch.tensor(unit_rows(6, seed, 4)) for seed in (9, 10, 11)]
+    loss = GISTEmbedLoss.__new__(GISTEmbedLoss)  # its formula alone: making one asks for two models
+    torch.nn.Module.__init__(loss)
+    loss.model = lambda features: {"sentence_embedding": features["own"]}
+    loss.guide = lambda features: {"sentence_embedding": features["guide"]}
+    loss.temperature, loss.margin, loss.margin_strategy = 0.02, margin, "absolute"
+    loss.similarity_fct = lambda left, right: (left * right).sum(dim=-1)  # the same, and no gradient of a norm
+    loss.cross_entropy_loss = torch.nn.CrossEntropyLoss()
+    loss.must_retokenize = loss.gather_across_devices = loss.contrast_anchors = loss.contrast_positives = False
+    columns = [{"own": own, "guide": guide} for own, guide in zip(leaves, guides, strict=True)]
+    assert_equal_to_theirs(
+        lambda: loss(columns, None),
+        lambda: contrastive_loss(
+            queries,
+            in_slots(positives, negatives),
+            masks(6, 2),
+            LossSettings(temperature=0.02, guide_model="a guide", guide_margin=margin),
+            guide=GuideEmbeddings(guides[0], in_slots(*guides[1:]), guides[0]),
+        ),
+        leaves,
+    )
 
 
 @pytest.mark.parametrize(("queries", "passages", "width"), [(2, 3, 1), (0, 0, 1), (2, 4, 3)])
