@@ -3,18 +3,27 @@
 In:  vectors float32 [n, K] and [m, K]; or queries, keys and values of texts.
 Out: their inner products float32 [n, m]; or attention, two such products with a softmax between them.
 
-A row is rounded to integers times a step of its own, a NORM-th of its L2 norm. No sum of products of two rows, nor any
-part of it, then leaves an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same
-bits in any order and on any number of threads. (Attention sums weights in float32, too: in other registers single ones may be
-rounded otherwise.)
+A row is rounded to integers times a step of its own, a NORM-th of its L2 norm. No sum of products of two rows then leaves
+an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same bits in any order and on any
+number of threads. (Attention sums weights in float32, too: in other registers single ones may be rounded otherwise.)
 
 The inner loop is vpmaddwd, sixteen products an instruction where a fused multiply-add of float32 does eight, or with
 AVX512-VNNI vpdpwssd, thirty-two products and their sums where it does sixteen; compilers do not find them in a product of
 matrices, so it is put together here. All that is compiled together is in this file (see trainer.compiled).
+
+Where the CPU adds integers beside multiplying them, half of the multiplications are made additions (S. Winograd, A New
+Algorithm for Inner Product, 1968). With rows x and y cut into halves x1 x2 and y1 y2,
+
+    x y = sum (x1 + y2) (x2 + y1) - sum x1 x2 - sum y1 y2
+
+and the last two sums belong to a row alone. Overflows on the way do no harm, as the result has none: the same bits again.
+No number of a row is above MOST, so that the sum of two is an int16.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import llvmlite.binding
@@ -29,9 +38,11 @@ from trainer.compiled import compiled
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Integers: TypeAlias = npt.NDArray[np.int16]
+Sums: TypeAlias = npt.NDArray[np.int32]
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 NORM: Final = 32_700.0  # of a rounded row; the largest int16 less what the rounding of 10,000 numbers can add
+MOST: Final = 16_383.0  # of a number of a rounded row: half of the largest int16
 _SMALLEST_STEP: Final = 1e-37  # its inverse is finite
 _UNROLLED: Final = 2  # pairs of products a turn of the inner loop
 _PADDED_TO: Final = 2 * _UNROLLED  # numbers of a row
@@ -61,7 +72,16 @@ def _has_wide_registers(features: dict[str, bool]) -> bool:
     return all(features.get(name) for name in ("avx512f", "avx512bw", "avx512vnni"))
 
 
+def _adds_beside_products() -> bool:
+    """Whether additions of 16-bit integers take no time from products: Zen 4 has two units for both and two for sums alone.
+
+    Intel's CPUs up to now have the same units for both. Zen 5 was not measured.
+    """
+    return _WIDE and llvmlite.binding.get_host_cpu_name() == "znver4"
+
+
 _WIDE: Final = _has_wide_registers(_features())
+_IN_HALVES: Final = _adds_beside_products()
 _LANES: Final = 16 if _WIDE else 8  # int32 or float32 in a register
 _REGISTER: Final = 4 * _LANES  # bytes
 _COLUMNS: Final = 2 * _LANES  # of a tile
@@ -75,6 +95,7 @@ class Rounded:
 
     integers: Integers  # [n filled up to whole tiles with whatever, K filled up with 0]
     steps: Floats  # [n filled up to whole tiles]
+    halves: Sums  # [n filled up to whole tiles]: less the product of a row's two halves; 0 where nobody asks for it
     count: int  # n
 
 
@@ -85,6 +106,7 @@ class Panels:
     integers: Integers  # [panels, K / 2, _COLUMNS, 2]
     steps: Floats  # [panels * _COLUMNS]
     added: Floats  # [panels * _COLUMNS], to every product
+    halves: Sums  # [panels * _COLUMNS], as in Rounded
     count: int  # m
 
     @classmethod
@@ -94,7 +116,7 @@ class Panels:
         integers = _aligned((panels, _filled_up(width) // 2, _COLUMNS, 2))
         integers[:] = 0
         steps, added = np.zeros((2, panels * _COLUMNS), np.float32)
-        return cls(integers, steps, added, count)
+        return cls(integers, steps, added, np.zeros(panels * _COLUMNS, np.int32), count)
 
 
 @cache
@@ -115,8 +137,11 @@ def rounded(vectors: Floats) -> Rounded:
     count, width = vectors.shape
     rows = -(-count // _ROWS) * _ROWS
     integers, steps = _aligned((rows, _filled_up(width))), np.empty(rows, np.float32)
-    _round(vectors, 0, 1, count, integers, steps)
-    return Rounded(integers, steps, count)
+    halves = np.zeros(rows, np.int32)
+    _round(vectors, 0, 1, count, MOST, integers, steps)
+    if _IN_HALVES:
+        _multiply_halves(integers, count, halves)
+    return Rounded(integers, steps, halves, count)
 
 
 def lay_out(rows: Rounded, panels: Panels, first: int = 0) -> None:
@@ -124,6 +149,7 @@ def lay_out(rows: Rounded, panels: Panels, first: int = 0) -> None:
     here = slice(first, first + rows.count)
     _lay_out(rows.integers[: rows.count], panels.integers, first)
     panels.steps[here] = rows.steps[: rows.count]
+    panels.halves[here] = rows.halves[: rows.count]
 
 
 def rounding_errors(vectors: Floats, rows: Rounded) -> npt.NDArray[np.float64]:
@@ -144,7 +170,16 @@ def multiply(rows: Rounded, columns: Panels, products: Floats) -> None:
             f"{rows.count} rows and {columns.count} columns do not make products of shape {products.shape}, {products.dtype}: "
             f"float32 in C order is needed."
         )
-    _multiply(rows.integers, rows.steps, columns.integers, columns.steps, columns.added, products)
+    _multiply(
+        rows.integers,
+        rows.steps,
+        rows.halves,
+        columns.integers,
+        columns.steps,
+        columns.added,
+        columns.halves,
+        products,
+    )
 
 
 def products_above(
@@ -162,9 +197,11 @@ def products_above(
     _products_above(
         rows.integers,
         rows.steps,
+        rows.halves,
         columns.integers,
         columns.steps,
         columns.added,
+        columns.halves,
         columns.count,
         least,
         counts,
@@ -225,8 +262,9 @@ def _aligned(shape: tuple[int, ...]) -> Integers:
 
 
 @partial(compiled, fastmath={"reassoc", "contract"})  # the factor of 1.0001 has room for sums in any order
-def _round(vectors: Floats, first: int, apart: int, count: int, integers: Integers, steps: Floats) -> None:
-    """`count` rows, which lie `apart` rows after each other from `first` on."""
+def _round(vectors: Floats, first: int, apart: int, count: int, most: float, integers: Integers, steps: Floats) -> None:
+    """`count` rows, which lie `apart` rows after each other from `first` on; no number above `most`."""
+    bits = vectors.view(np.int32)
     for row in range(np.uint64(count)):  # with a sign, numba looks whether it counts from the end
         of = np.uint64(first) + row * np.uint64(apart)
         squares = np.float32(0)
@@ -238,12 +276,28 @@ def _round(vectors: Floats, first: int, apart: int, count: int, integers: Intege
             for place in range(vectors.shape[1]):
                 total += np.float64(vectors[of, place]) * np.float64(vectors[of, place])
         step = max(np.sqrt(total) * (1.0001 / NORM), _SMALLEST_STEP)
+        if most < NORM:
+            largest = np.int32(0)  # of bits: see _largest
+            for place in range(np.uint64(vectors.shape[1])):
+                largest = max(largest, bits[of, place] & np.int32(0x7FFFFFFF))
+            step = max(step, np.float64(_as_float(largest)) * (1.0001 / most))
         steps[row] = step if np.isfinite(total) else np.nan
         inverse = np.float32(1.0 / step)
         for place in range(vectors.shape[1]):
             integers[row, place] = np.int16(np.rint(vectors[of, place] * inverse))
         for place in range(vectors.shape[1], integers.shape[1]):
             integers[row, place] = 0
+
+
+@compiled
+def _multiply_halves(integers: Integers, count: int, halves: Sums) -> None:
+    """Less the product of each row's first half with its second, which may overflow."""
+    half = np.uint64(integers.shape[1] // 2)
+    for row in range(np.uint64(count)):
+        total = np.int32(0)
+        for place in range(half):
+            total += np.int32(integers[row, place]) * np.int32(integers[row, half + place])
+        halves[row] = -total
 
 
 @compiled
@@ -269,9 +323,11 @@ def _measure(vectors: Floats, integers: Integers, steps: Floats, errors: npt.NDA
 def _multiply(
     rows: Integers,
     steps: Floats,
+    halves: Sums,
     panels: Integers,
     column_steps: Floats,
     added: Floats,
+    column_halves: Sums,
     products: Floats,
 ) -> None:
     count, columns = products.shape
@@ -285,7 +341,7 @@ def _multiply(
             for row in range(first, last, _ROWS):
                 inside = row + _ROWS <= count and column + _COLUMNS <= columns
                 out = products.ctypes.data + 4 * (row * columns + column) if inside else edge.ctypes.data
-                _tile(
+                _tile_of_rows(
                     rows.ctypes.data + row * bytes_of_row,
                     bytes_of_row,
                     panels.ctypes.data + column * bytes_of_row,
@@ -295,6 +351,8 @@ def _multiply(
                     added.ctypes.data + 4 * column,
                     out,
                     4 * columns if inside else 4 * _COLUMNS,
+                    halves.ctypes.data + 4 * row,
+                    column_halves.ctypes.data + 4 * column,
                 )
                 if not inside:
                     height, width = min(_ROWS, count - row), min(_COLUMNS, columns - column)
@@ -305,9 +363,11 @@ def _multiply(
 def _products_above(
     rows: Integers,
     steps: Floats,
+    halves: Sums,
     panels: Integers,
     column_steps: Floats,
     added: Floats,
+    column_halves: Sums,
     columns: int,
     least: Floats,
     counts: Rows,
@@ -325,7 +385,7 @@ def _products_above(
         for panel in range(panels.shape[0]):
             column = panel * _COLUMNS
             for row in range(first, last, _ROWS):
-                _tile_and_hits(
+                _tile_of_rows_and_hits(
                     rows.ctypes.data + row * bytes_of_row,
                     bytes_of_row,
                     panels.ctypes.data + column * bytes_of_row,
@@ -335,6 +395,8 @@ def _products_above(
                     added.ctypes.data + 4 * column,
                     tile.ctypes.data,
                     4 * _COLUMNS,
+                    halves.ctypes.data + 4 * row,
+                    column_halves.ctypes.data + 4 * column,
                     bars.ctypes.data + 4 * row,
                     hits.ctypes.data,
                 )
@@ -378,12 +440,12 @@ def _attend(
         _invert_norms(projected, start, end, 2 * all_heads, inverses)
         for head in range(0, all_heads, width):
             first_part = start * apart + head // width
-            _round(parts, first_part + apart // 3, apart, long, rounded_rows, key_steps)
+            _round(parts, first_part + apart // 3, apart, long, NORM, rounded_rows, key_steps)
             _lay_out_keys(row_pairs, long, key_pairs)
             _lay_out_values(projected, start, end, 2 * all_heads + head, inverses[head : head + width], value_pairs)
             for place in range(width):
                 value_steps[place] = np.float32(1) / inverses[head + place]
-            _round(parts, first_part, apart, long, rounded_rows, steps)
+            _round(parts, first_part, apart, long, NORM, rounded_rows, steps)
             for row in range(long):
                 steps[row] *= scale
             for first in range(0, long, _ROWS):
@@ -599,7 +661,7 @@ def _tile_kind(
     return types.void(*[types.intp] * 9), _write_tile
 
 
-def _tile_and_hits_kind(
+def _tile_of_rows_kind(
     context: Any,
     rows: Any,
     bytes_of_row: Any,
@@ -610,78 +672,185 @@ def _tile_and_hits_kind(
     added: Any,
     products: Any,
     bytes_of_line: Any,
-    least: Any,
-    hits: Any,
+    halves: Any,
+    column_halves: Any,
 ) -> Any:
-    """As _tile; and hits, uint32 [_ROWS]: bit j is set where product j of the row is its `least` or more."""
+    """As _tile, of rows none of whose numbers is above MOST, in halves where that is faster."""
     return types.void(*[types.intp] * 11), _write_tile
 
 
+def _tile_of_rows_and_hits_kind(
+    context: Any,
+    rows: Any,
+    bytes_of_row: Any,
+    panel: Any,
+    turns: Any,
+    steps: Any,
+    column_steps: Any,
+    added: Any,
+    products: Any,
+    bytes_of_line: Any,
+    halves: Any,
+    column_halves: Any,
+    least: Any,
+    hits: Any,
+) -> Any:
+    """As _tile_of_rows; and hits, uint32 [_ROWS]: bit j is set where product j of the row is its `least` or more."""
+    return types.void(*[types.intp] * 13), _write_tile
+
+
 _tile: Any = intrinsic(_tile_kind)
-_tile_and_hits: Any = intrinsic(_tile_and_hits_kind)
+_tile_of_rows: Any = intrinsic(_tile_of_rows_kind)
+_tile_of_rows_and_hits: Any = intrinsic(_tile_of_rows_and_hits_kind)
 
 
 def _write_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    rows, bytes_of_row, panel, turns, steps, column_steps, added, products, bytes_of_line, *least_and_hits = arguments
-    halves = ir.VectorType(ir.IntType(16), 2 * _LANES)
-    sums_type, floats = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.FloatType(), _LANES)
-    kind = ir.FunctionType(sums_type, [halves, halves])
-    name = "llvm.x86.avx512.pmaddw.d.512" if _WIDE else "llvm.x86.avx2.pmadd.wd"
-    multiply_pairs = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
-    registers = range(_COLUMNS // _LANES)
-
-    def number(value: int) -> Any:
-        return ir.Constant(ir.IntType(64), value)
-
-    def load(address: Any, offset: Any, kind: Any, align: int) -> Any:
-        return builder.load(builder.inttoptr(builder.add(address, offset), kind.as_pointer()), align=align)
-
-    def everywhere(value: Any, kind: Any) -> Any:
-        single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(sums_type, [0] * _LANES))
-
-    before = builder.block
-    loop, end = (builder.append_basic_block(name) for name in ("products", "scaling"))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    turn = builder.phi(ir.IntType(64))
-    turn.add_incoming(number(0), before)
-    begun = [[builder.phi(sums_type) for _ in registers] for _ in range(_ROWS)]
-    sums: list[list[Any]] = [list(line) for line in begun]
-    for step in range(_UNROLLED):
-        pair = builder.add(builder.mul(turn, number(_UNROLLED)), number(step))
-        place = builder.mul(pair, number(4 * _COLUMNS))
-        columns = [load(panel, builder.add(place, number(_REGISTER * each)), halves, _REGISTER) for each in registers]
-        for row in range(_ROWS):
-            place = builder.add(builder.mul(bytes_of_row, number(row)), builder.mul(pair, number(4)))
-            both = builder.bitcast(everywhere(load(rows, place, ir.IntType(32), 4), sums_type), halves)
-            for each in registers:
-                product = builder.call(multiply_pairs, [both, columns[each]])
-                sums[row][each] = builder.add(sums[row][each], product)
-    next_turn = builder.add(turn, number(1))
-    turn.add_incoming(next_turn, loop)
-    for row in range(_ROWS):
-        for each in registers:
-            begun[row][each].add_incoming(ir.Constant(sums_type, [0] * _LANES), before)
-            begun[row][each].add_incoming(sums[row][each], loop)
-    builder.cbranch(builder.icmp_signed("<", next_turn, turns), loop, end)
-    builder.position_at_end(end)
-    scales = [load(column_steps, number(_REGISTER * each), floats, 4) for each in registers]
-    offsets = [load(added, number(_REGISTER * each), floats, 4) for each in registers]
-    for row in range(_ROWS):
-        step = everywhere(load(steps, number(4 * row), ir.FloatType(), 4), floats)
-        hits = ir.Constant(ir.IntType(32), 0)
-        for each in registers:
-            values = builder.fmul(builder.fmul(builder.sitofp(sums[row][each], floats), step), scales[each])
-            values = builder.fadd(values, offsets[each])
-            place = builder.add(builder.mul(bytes_of_line, number(row)), number(_REGISTER * each))
-            builder.store(values, builder.inttoptr(builder.add(products, place), floats.as_pointer()), align=4)
-            if least_and_hits:
-                least = everywhere(load(least_and_hits[0], number(4 * row), ir.FloatType(), 4), floats)
-                bits = builder.bitcast(builder.fcmp_ordered(">=", values, least), ir.IntType(_LANES))
-                shifted = builder.shl(builder.zext(bits, hits.type), ir.Constant(hits.type, _LANES * each))
-                hits = builder.or_(hits, shifted)
-        if least_and_hits:
-            place = builder.add(least_and_hits[1], number(4 * row))
-            builder.store(hits, builder.inttoptr(place, hits.type.as_pointer()), align=4)
+    code = _TileCode(builder, *arguments[:9])
+    halves, least_and_hits = arguments[9:11] if _IN_HALVES else (), arguments[11:]
+    code.scale(code.sums_in_halves(*halves) if halves else code.sums(), *least_and_hits)
     return context.get_dummy_value()
+
+
+_SUMS: Final = ir.VectorType(ir.IntType(32), _LANES)
+_PAIRS: Final = ir.VectorType(ir.IntType(16), 2 * _LANES)
+_FLOATS: Final = ir.VectorType(ir.FloatType(), _LANES)
+_REGISTERS: Final = range(_COLUMNS // _LANES)
+_Line: TypeAlias = list[Any]  # of a row: a register of sums for every _LANES columns
+
+
+class _TileCode:
+    """Writes one tile's instructions; arguments are values of LLVM: addresses, and sizes in bytes."""
+
+    def __init__(
+        self,
+        builder: Any,
+        rows: Any,
+        bytes_of_row: Any,
+        panel: Any,
+        turns: Any,
+        steps: Any,
+        column_steps: Any,
+        added: Any,
+        products: Any,
+        bytes_of_line: Any,
+    ) -> None:
+        self.builder = builder
+        self.rows, self.bytes_of_row, self.panel, self.turns = rows, bytes_of_row, panel, turns
+        self.steps, self.column_steps, self.added = steps, column_steps, added
+        self.products, self.bytes_of_line = products, bytes_of_line
+
+    def sums(self) -> list[_Line]:
+        """The products of int16 rows and columns: a register of int32 for each row and _LANES columns."""
+
+        def add_products(turn: Any, sums: list[_Line]) -> None:
+            for step in range(_UNROLLED):
+                pair = self.builder.add(self.builder.mul(turn, _number(_UNROLLED)), _number(step))
+                columns = self._column_pairs(pair)
+                for row, line in enumerate(sums):
+                    both = self._row_pair(row, pair)
+                    for each in _REGISTERS:
+                        line[each] = self._plus_product(line[each], both, columns[each])
+
+        return self._loop([[ir.Constant(_SUMS, [0] * _LANES) for _ in _REGISTERS] for _ in range(_ROWS)], add_products)
+
+    def sums_in_halves(self, halves: Any, column_halves: Any) -> list[_Line]:
+        """The same, with a multiplication for two pairs: one of the rows' first half and one of their second."""
+        of_columns = [self._load(column_halves, _number(_REGISTER * each), _SUMS, 4) for each in _REGISTERS]
+        beginnings = []
+        for row in range(_ROWS):
+            of_row = self._everywhere(self._load(halves, _number(4 * row), ir.IntType(32), 4), _SUMS)
+            beginnings.append([self.builder.add(of_row, each) for each in of_columns])
+
+        def add_products(turn: Any, sums: list[_Line]) -> None:
+            other = self.builder.add(turn, self.turns)
+            first, second = self._column_pairs(turn), self._column_pairs(other)
+            for row, line in enumerate(sums):
+                its_first, its_second = self._row_pair(row, turn), self._row_pair(row, other)
+                for each in _REGISTERS:
+                    left = self.builder.add(its_first, second[each])
+                    right = self.builder.add(its_second, first[each])
+                    line[each] = self._plus_product(line[each], left, right)
+
+        return self._loop(beginnings, add_products)
+
+    def scale(self, sums: list[_Line], least: Any = None, hits: Any = None) -> None:
+        """Store sums * steps + what is added, in float32; and which of them are `least` or more."""
+        builder = self.builder
+        scales = [self._load(self.column_steps, _number(_REGISTER * each), _FLOATS, 4) for each in _REGISTERS]
+        offsets = [self._load(self.added, _number(_REGISTER * each), _FLOATS, 4) for each in _REGISTERS]
+        for row, line in enumerate(sums):
+            step = self._everywhere(self._load(self.steps, _number(4 * row), ir.FloatType(), 4), _FLOATS)
+            values = []
+            for each in _REGISTERS:
+                scaled = builder.fmul(builder.fmul(builder.sitofp(line[each], _FLOATS), step), scales[each])
+                values.append(builder.fadd(scaled, offsets[each]))
+                place = builder.add(builder.mul(self.bytes_of_line, _number(row)), _number(_REGISTER * each))
+                self._store(values[each], self.products, place)
+            if hits is not None:
+                bar = self._everywhere(self._load(least, _number(4 * row), ir.FloatType(), 4), _FLOATS)
+                self._store(self._bits(values, bar), hits, _number(4 * row))
+
+    def _loop(self, beginnings: list[_Line], add_products: Callable[[Any, list[_Line]], None]) -> list[_Line]:
+        """`add_products` for each turn, to sums that begin with `beginnings`."""
+        builder, before = self.builder, self.builder.block
+        loop, end = (builder.append_basic_block(name) for name in ("products", "scaling"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        turn = builder.phi(ir.IntType(64))
+        begun = [[builder.phi(_SUMS) for _ in _REGISTERS] for _ in beginnings]
+        sums = [list(line) for line in begun]
+        add_products(turn, sums)
+        next_turn = builder.add(turn, _number(1))
+        turn.add_incoming(_number(0), before)
+        turn.add_incoming(next_turn, loop)
+        for phi, first, later in zip(*(chain(*each) for each in (begun, beginnings, sums)), strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, loop)
+        builder.cbranch(builder.icmp_signed("<", next_turn, self.turns), loop, end)
+        builder.position_at_end(end)
+        return sums
+
+    def _plus_product(self, total: Any, left: Any, right: Any) -> Any:
+        kind = ir.FunctionType(_SUMS, [_PAIRS, _PAIRS])
+        name = "llvm.x86.avx512.pmaddw.d.512" if _WIDE else "llvm.x86.avx2.pmadd.wd"
+        multiply_pairs = cgutils.get_or_insert_function(self.builder.module, kind, name)  # type: ignore[no-untyped-call]
+        return self.builder.add(total, self.builder.call(multiply_pairs, [left, right]))
+
+    def _row_pair(self, row: int, pair: Any) -> Any:
+        """A pair of the row's numbers, for every column."""
+        place = self.builder.add(self.builder.mul(self.bytes_of_row, _number(row)), self.builder.mul(pair, _number(4)))
+        return self.builder.bitcast(self._everywhere(self._load(self.rows, place, ir.IntType(32), 4), _SUMS), _PAIRS)
+
+    def _column_pairs(self, pair: Any) -> list[Any]:
+        place = self.builder.mul(pair, _number(4 * _COLUMNS))
+        return [
+            self._load(self.panel, self.builder.add(place, _number(_REGISTER * each)), _PAIRS, _REGISTER)
+            for each in _REGISTERS
+        ]
+
+    def _bits(self, values: list[Any], bar: Any) -> Any:
+        """An int32 with bit j set where value j is the bar or more."""
+        bits, kind = ir.Constant(ir.IntType(32), 0), ir.IntType(32)
+        for each in _REGISTERS:
+            few = self.builder.bitcast(self.builder.fcmp_ordered(">=", values[each], bar), ir.IntType(_LANES))
+            bits = self.builder.or_(
+                bits, self.builder.shl(self.builder.zext(few, kind), ir.Constant(kind, _LANES * each))
+            )
+        return bits
+
+    def _everywhere(self, value: Any, kind: Any) -> Any:
+        nothing, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        single = self.builder.insert_element(nothing, value, first)
+        return self.builder.shuffle_vector(single, nothing, ir.Constant(_SUMS, [0] * _LANES))
+
+    def _load(self, address: Any, offset: Any, kind: Any, align: int) -> Any:
+        place = self.builder.inttoptr(self.builder.add(address, offset), kind.as_pointer())
+        return self.builder.load(place, align=align)
+
+    def _store(self, value: Any, address: Any, offset: Any) -> None:
+        place = self.builder.inttoptr(self.builder.add(address, offset), value.type.as_pointer())
+        self.builder.store(value, place, align=4)
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(ir.IntType(64), value)
