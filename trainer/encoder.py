@@ -45,12 +45,12 @@ __all__ = ["ARITHMETIC", "EmbeddingError", "Encoder", "EncoderSettings", "M3Outp
 log = logging.getLogger(__name__)
 
 # Raised when the same model and text give other last bits than before: embeddings kept on disk are then made anew.
-ARITHMETIC: Final = (
-    4  # 1: all models padded, by transformers; 2: attention of int16 in float32; 3: other steps in int16
-)
+# 1: all models padded, by transformers; 2: attention of int16 in float32; 3: other steps in int16.
+ARITHMETIC: Final = 4
 # Measured with MiniLM on 2 cores: 500 to 4,096 tokens are alike, 16,384 a fifth slower (caches).
 CPU_TOKENS_PER_BATCH: Final = 4096
 TOKENS_PER_BATCH_OF_A_THREAD: Final = 1024  # no slower, and little enough that no batch is waited for at the end
+LEAST_TOKENS_OF_A_THREAD: Final = 128  # where there is little to do: some ten tiles of rows
 TOKENS_UNDER_WAY: Final = 65_536  # in all threads: at most 3 GB of XLM-R large's states
 GPU_TOKENS_PER_BATCH: Final = 131_072
 CPU_WINDOW: Final = 4096  # texts that are tokenised and sorted by length together
@@ -324,12 +324,15 @@ class Encoder:
 
         if not self._in_threads:
             return self._one_by_one(tokens, order, first_row, outputs, dense)
-        batches = []
+        threads, most_tokens = torch.get_num_threads(), self._tokens_per_batch
+        if self.dtype is not torch.float32:  # in int16 no batch changes what a text gets: something for every thread
+            share = int(tokens.lengths.sum()) // threads
+            most_tokens = min(most_tokens, max(share, LEAST_TOKENS_OF_A_THREAD))
+        batches: list[npt.NDArray[np.int64]] = []
         start = 0
         while start < len(order):
-            batches.append(self._batch(tokens.lengths, order, start))
+            batches.append(self._batch(tokens.lengths, order, start, most_tokens))
             start += len(batches[-1])
-        threads = torch.get_num_threads()
         if len(batches) < threads and self.dtype is torch.float32:  # whose layers torch computes in all threads
             return self._one_by_one(tokens, order, first_row, outputs, dense)
         sizes = [int(tokens.lengths[rows].sum()) for rows in batches]
@@ -346,7 +349,7 @@ class Encoder:
     ) -> "Generator[_OfBatch, None, None]":
         start = 0
         while start < len(order):
-            rows = self._batch(tokens.lengths, order, start)
+            rows = self._batch(tokens.lengths, order, start, self._tokens_per_batch)
             found = self._of_batch_or_none(tokens, outputs, dense, rows)
             if found is None:  # the batch did not fit
                 self._use_smaller_batches(tokens.lengths[rows], first_row + int(rows[0]))
@@ -354,9 +357,12 @@ class Encoder:
             start += len(rows)
             yield found
 
-    def _batch(self, lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], start: int) -> npt.NDArray[np.int64]:
+    @staticmethod
+    def _batch(
+        lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64], start: int, most_tokens: int
+    ) -> npt.NDArray[np.int64]:
         longest = int(lengths[order[start]])
-        return order[start : start + max(1, self._tokens_per_batch // longest)]
+        return order[start : start + max(1, most_tokens // longest)]
 
     def _of_batch_or_none(
         self,

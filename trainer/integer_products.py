@@ -3,8 +3,8 @@
 In:  vectors float32 [n, K] and [m, K]; or queries, keys and values of texts.
 Out: their inner products float32 [n, m]; or attention, two such products with a softmax between them.
 
-A row is rounded to integers times a step of its own, a NORM-th of its L2 norm. No sum of products of two rows then leaves
-an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same bits in any order and on any
+A row is rounded to integers times a step of its own, a NORM-th of its L2 norm, or a MOST-th of its largest number where
+that is more (in attention always the first). No sum of products of two rows then leaves an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same bits in any order and on any
 number of threads. (Attention sums weights in float32, too: in other registers single ones may be rounded otherwise.)
 
 The inner loop is vpmaddwd, sixteen products an instruction where a fused multiply-add of float32 does eight, or with
@@ -17,7 +17,7 @@ Algorithm for Inner Product, 1968). With rows x and y cut into halves x1 x2 and 
     x y = sum (x1 + y2) (x2 + y1) - sum x1 x2 - sum y1 y2
 
 and the last two sums belong to a row alone. Overflows on the way do no harm, as the result has none: the same bits again.
-No number of a row is above MOST, so that the sum of two is an int16.
+Numbers lie between -MOST and MOST, so that the sum of two is an int16.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 NORM: Final = 32_700.0  # of a rounded row; the largest int16 less what the rounding of 10,000 numbers can add
 MOST: Final = 16_383.0  # of a number of a rounded row: half of the largest int16
 _SMALLEST_STEP: Final = 1e-37  # its inverse is finite
-_UNROLLED: Final = 2  # pairs of products a turn of the inner loop
+_UNROLLED: Final = 2  # pairs of products a turn of the inner loop; in halves one of each half: no other number there
 _PADDED_TO: Final = 2 * _UNROLLED  # numbers of a row
 _CACHE_LINE: Final = 64  # bytes
 _ABREAST: Final = 64  # scores that a loop takes at a time: whole registers, several under way
@@ -59,7 +59,8 @@ _LEAST_POWER: Final = np.float32(-60)  # of 2: so small a weight is rounded to 0
 
 def _features() -> dict[str, bool]:
     """What this CPU has, in LLVM's words."""
-    if any(getattr(config, name, None) for name in ("CPU_NAME", "CPU_FEATURES")):  # numba compiles for another CPU
+    name, others = (getattr(config, each, None) for each in ("CPU_NAME", "CPU_FEATURES"))
+    if others or name not in (None, "", llvmlite.binding.get_host_cpu_name()):  # numba compiles for another CPU
         return {}
     try:
         return dict(llvmlite.binding.get_host_cpu_features())
@@ -133,7 +134,12 @@ def integers_are_faster() -> bool:
 
 
 def rounded(vectors: Floats) -> Rounded:
-    """The rows of float32 [n, K], C order. A row that is not finite gets the step NaN, as will its products."""
+    """The rows of float32 [n, K]. A row that is not finite gets the step NaN, as will its products.
+
+    Raises ValueError for other types: bits are read as those of float32.
+    """
+    if vectors.dtype != np.float32:
+        raise ValueError(f"Vectors to be rounded are float32, not {vectors.dtype}.")
     count, width = vectors.shape
     rows = -(-count // _ROWS) * _ROWS
     integers, steps = _aligned((rows, _filled_up(width))), np.empty(rows, np.float32)
@@ -291,7 +297,7 @@ def _round(vectors: Floats, first: int, apart: int, count: int, most: float, int
 
 @compiled
 def _multiply_halves(integers: Integers, count: int, halves: Sums) -> None:
-    """Less the product of each row's first half with its second, which may overflow."""
+    """Less the product of each row's first half with its second; whatever it is for a row that is not finite."""
     half = np.uint64(integers.shape[1] // 2)
     for row in range(np.uint64(count)):
         total = np.int32(0)

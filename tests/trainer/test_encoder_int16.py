@@ -83,6 +83,16 @@ def test_bytes_do_not_depend_on_threads_or_batches(tiny, torch_threads):
     assert len(set(found)) == 1
 
 
+def test_few_texts_are_shared_out_among_the_threads_but_not_into_crumbs(tiny, torch_threads):
+    torch_threads(4)
+    encoder, told = Encoder(settings(tiny)), []
+    encoder.on_batch = told.append
+    encoder.encode([WORDS[0]] * 8, "passage")
+    assert told == [8]
+    encoder.encode([" ".join(WORDS[:1] * 50)] * 20, "passage")  # more than 1,000 tokens
+    assert len(told) == 1 + 4
+
+
 def test_a_text_gets_the_same_bytes_whatever_texts_are_beside_it():
     encoder = Encoder(settings(MINILM, max_passage_length=64))
     together = encoder.encode(TEXTS, "passage")

@@ -25,17 +25,19 @@ from trainer.integer_products import (
 pytestmark = pytest.mark.skipif(not can_multiply_integers(), reason="this CPU has no AVX2")
 
 
-def panels_of(vectors, added=None):
+def panels_of(vectors, added=None, cut=0):
+    """Panels of vectors, laid out in two calls: those before `cut`, and the others."""
     panels = Panels.empty(*vectors.shape)
-    lay_out(rounded(vectors), panels)
+    lay_out(rounded(vectors[:cut]), panels)
+    lay_out(rounded(vectors[cut:]), panels, cut)
     if added is not None:
         panels.added[: len(added)] = added
     return panels
 
 
-def product(left, right, added=None):
+def product(left, right, added=None, cut=0):
     products = np.full((len(left), len(right)), np.nan, np.float32)
-    multiply(rounded(left), panels_of(right, added), products)
+    multiply(rounded(left), panels_of(right, added, cut), products)
     return products
 
 
@@ -58,8 +60,9 @@ def half_steps(vectors):
     width=st.integers(1, 70),
     sizes=st.tuples(st.floats(-20, 15), st.floats(-20, 15)),
     outliers=st.sampled_from([0, 3, 1000]),
+    cut=st.floats(0, 1),
 )
-def test_products_are_those_of_the_rounded_rows_whatever_the_shape(seed, left, right, width, sizes, outliers):
+def test_products_are_those_of_the_rounded_rows_whatever_the_shape(seed, left, right, width, sizes, outliers, cut):
     generator = np.random.default_rng(seed)
     rows = (generator.standard_normal((left, width)) * 10.0 ** sizes[0]).astype(np.float32)
     columns = (generator.standard_normal((right, width)) * 10.0 ** sizes[1]).astype(np.float32)
@@ -68,7 +71,8 @@ def test_products_are_those_of_the_rounded_rows_whatever_the_shape(seed, left, r
     of_rows, of_columns = whole_numbers(rounded(rows)), whole_numbers(rounded(columns))
     exact = of_rows @ of_columns.T  # int32 sums times two steps: float64 holds them to the last bit but two
     norms = np.linalg.norm(of_rows, axis=1)[:, None] * np.linalg.norm(of_columns, axis=1)[None, :]
-    assert (np.abs(product(rows, columns) - exact) <= 4 * 2.0**-24 * norms + 1e-38).all()
+    found = product(rows, columns, cut=int(cut * right))
+    assert (np.abs(found - exact) <= 4 * 2.0**-24 * norms + 1e-38).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -97,12 +101,18 @@ def test_the_largest_sums_there_can_be_stay_inside_an_int32(width, signs):
         assert product(vector, signs * vector)[0, 0] == pytest.approx(exact, rel=lost)
 
 
-@pytest.mark.parametrize("signs", [1, -1])
-def test_the_largest_numbers_there_can_be_may_meet_in_a_sum(signs):
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("other_sign", [1, -1])
+def test_the_largest_numbers_there_can_be_may_meet_in_a_sum(sign, other_sign):
     vectors = (np.eye(8) * 7).astype(np.float32)
     vectors[:, 0] += 1
-    exact = signs * vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    assert np.allclose(product(vectors, signs * vectors), exact, rtol=0, atol=64 * 4 / MOST)
+    exact = sign * other_sign * vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    assert np.allclose(product(sign * vectors, other_sign * vectors), exact, rtol=0, atol=64 * 4 / MOST)
+
+
+def test_vectors_of_another_type_are_refused():
+    with pytest.raises(ValueError, match="float32, not float64"):
+        rounded(np.ones((2, 3)))
 
 
 def test_what_is_added_is_added_to_every_product_of_its_column():
