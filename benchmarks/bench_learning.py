@@ -8,6 +8,9 @@ with in-batch negatives only, and has the same number of steps, batch size, temp
 rate without warm-up. Batches are drawn by each trainer's default sampler. All are evaluated here, on the development
 queries against their passages and --corpus others. --batches 256 2048 with --engines pairmill shows what larger batches
 bring (C-Pack, Table 4). A run whose model is in FOLDER already is not repeated.
+
+With --same-batches sentence-transformers gets pairmill's batches and nobody has dropout: no chance is left, and what the two
+learn must be the same but for rounding.
 """
 
 import argparse
@@ -19,7 +22,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.loop import TrainSettings
 
 ENGINES = ("pairmill", "st-mnrl", "fe")
 WEIGHT_DECAY, CHUNK = 0.01, 32
@@ -41,10 +47,33 @@ def main() -> None:
                 name = f"{engine}, batch {batch}"
                 output = folder / f"{engine}-{batch}-{arguments.steps}-{seed}"
                 if not (output / "model" / "config.json").exists():
+                    if engine == "st-mnrl" and arguments.same_batches:
+                        write_order(batch, seed, arguments)
                     run_child(engine, batch, seed, output, arguments)
                 figures[name].append(measure(str(output / "model"), folder, arguments.length))
                 print(f"{name}, seed {seed}: dev nDCG@10 {figures[name][-1]:.4f}", flush=True)
     show(figures)
+    if arguments.same_batches and {"pairmill", "st-mnrl"} <= set(arguments.engines):
+        for seed in arguments.seeds:
+            for batch in arguments.batches:
+                share = weights_apart(
+                    folder, [folder / f"{engine}-{batch}-{arguments.steps}-{seed}" for engine in ENGINES[:2]]
+                )
+                print(f"seed {seed}, batch {batch}: weights apart by {share:.1e} of the way that they went")
+
+
+def weights_apart(folder: Path, outputs: list[Path]) -> float:
+    """The distance of two trained models' weights, of how far the first went from the start."""
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    start, ours, theirs = (load_file(each / "model" / "model.safetensors") for each in (folder, *outputs))
+    common = sorted(start.keys() & ours.keys() & theirs.keys())
+    apart, way = (
+        np.sqrt(sum(float(np.square(ours[name].astype(np.float64) - other[name]).sum()) for name in common))
+        for other in (theirs, start)
+    )
+    return float(apart / way)
 
 
 def arguments_of_command() -> argparse.Namespace:
@@ -65,9 +94,13 @@ def arguments_of_command() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=64, help="tokens of a text")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--temperature", type=float, default=0.05)
+    parser.add_argument("--same-batches", action="store_true", help="pairmill's for sentence-transformers, no dropout")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="pairmill's; peers train in fp32")
     parser.add_argument("--child", nargs=4, metavar=("ENGINE", "BATCH", "SEED", "OUTPUT"), help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.same_batches and not arguments.child and "fe" in arguments.engines:
+        parser.error("FlagEmbedding draws its own batches: leave fe out of --engines.")
+    return arguments
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> None:
@@ -86,7 +119,13 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> None:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     shutil.rmtree(folder / "pack", ignore_errors=True)
     bench_train.write_pack(rows, load_tokenizer(arguments.model)[0], folder / "pack", arguments.length)
-    (folder / "model").symlink_to(resolve_model_path(arguments.model))
+    if not arguments.same_batches:
+        (folder / "model").symlink_to(resolve_model_path(arguments.model))
+        return
+    shutil.copytree(resolve_model_path(arguments.model), folder / "model")
+    config = json.loads((folder / "model" / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "model" / "config.json").write_text(json.dumps(config), "utf-8")
 
 
 def run_child(engine: str, batch: int, seed: int, output: Path, arguments: argparse.Namespace) -> None:
@@ -97,6 +136,7 @@ def run_child(engine: str, batch: int, seed: int, output: Path, arguments: argpa
     command = [python, __file__, str(arguments.data), "--work", str(arguments.work.resolve())]
     for name in ("steps", "length", "learning_rate", "temperature", "precision"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    command += ["--same-batches"] if arguments.same_batches else []
     command += ["--child", engine, str(batch), str(seed), str(output)]
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     environment = os.environ | quiet | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -111,11 +151,16 @@ def train(engine: str, batch: int, seed: int, output: Path, arguments: argparse.
 
 
 def train_here(batch: int, seed: int, output: Path, arguments: argparse.Namespace) -> None:
-    from trainer.loop import TrainSettings, train
+    from trainer.loop import train
 
-    folder = arguments.work
-    settings = TrainSettings(
-        model=str(folder / "model"),
+    train(arguments.work / "pack", output, settings_here(batch, seed, arguments))
+
+
+def settings_here(batch: int, seed: int, arguments: argparse.Namespace) -> "TrainSettings":
+    from trainer.loop import TrainSettings
+
+    return TrainSettings(
+        model=str(arguments.work / "model"),
         steps=arguments.steps,
         batch_size=batch,
         negatives=0,
@@ -128,7 +173,18 @@ def train_here(batch: int, seed: int, output: Path, arguments: argparse.Namespac
         device="cpu",
         checkpoint_every=10**6,
     )
-    train(folder / "pack", output, settings)
+
+
+def write_order(batch: int, seed: int, arguments: argparse.Namespace) -> None:
+    """order.json: the rows of pairmill's plan, step after step."""
+    from trainer.batch_plan import BatchPlan, plan_columns
+    from trainer.training_data import TrainingData
+
+    settings = settings_here(batch, seed, arguments)
+    data = TrainingData.open(str(arguments.work / "pack"), settings.data_cache)
+    plan = BatchPlan(plan_columns(data, settings), settings, settings.seed, settings.steps, 1)
+    order = [int(row) for step in range(settings.steps) for part in plan.rows(step) for row in part.rows]
+    (arguments.work / "order.json").write_text(json.dumps(order), "utf-8")
 
 
 def train_sentence_transformers(batch: int, seed: int, output: Path, arguments: argparse.Namespace) -> None:
@@ -139,6 +195,7 @@ def train_sentence_transformers(batch: int, seed: int, output: Path, arguments: 
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
+    from torch.utils.data import BatchSampler
 
     try:
         from sentence_transformers.sentence_transformer import losses
@@ -146,12 +203,16 @@ def train_sentence_transformers(batch: int, seed: int, output: Path, arguments: 
         from sentence_transformers import losses
 
     rows = read_lines(arguments.work / "rows.jsonl")
+    same = {}
+    if arguments.same_batches:
+        order = json.loads((arguments.work / "order.json").read_text("utf-8"))
+        same["batch_sampler"] = lambda _, batch_size, **others: BatchSampler(order, batch_size, drop_last=True)
     columns = {"anchor": [row["query"] for row in rows], "positive": [row["positive"] for row in rows]}
     model = SentenceTransformer(str(arguments.work / "model"), device="cpu")
     model.max_seq_length = arguments.length
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=SentenceTransformerTrainingArguments(output_dir=str(output), **common(batch, seed, arguments)),
+        args=SentenceTransformerTrainingArguments(output_dir=str(output), **same, **common(batch, seed, arguments)),
         train_dataset=Dataset.from_dict(columns),
         loss=losses.MultipleNegativesRankingLoss(model, scale=1 / arguments.temperature),
     )
