@@ -4,8 +4,9 @@ In:  vectors float32 [n, K] and [m, K]; or queries, keys and values of texts.
 Out: their inner products float32 [n, m]; or attention, two such products with a softmax between them.
 
 A row is rounded to integers times a step of its own, a NORM-th of its L2 norm, or a MOST-th of its largest number where
-that is more (in attention always the first). No sum of products of two rows then leaves an int32 (Cauchy and Schwarz: at most NORM * NORM < 2^30). Sums of integers are exact: the same bits in any order and on any
-number of threads. (Attention sums weights in float32, too: in other registers single ones may be rounded otherwise.)
+that is more (in attention always the first). No sum of products of two rows then leaves an int32 (Cauchy and Schwarz: at
+most NORM * NORM < 2^30). Sums of integers are exact: the same bits in any order and on any number of threads. (Attention
+sums weights in float32, too: in other registers single ones may be rounded otherwise.)
 
 The inner loop is vpmaddwd, sixteen products an instruction where a fused multiply-add of float32 does eight, or with
 AVX512-VNNI vpdpwssd, thirty-two products and their sums where it does sixteen; compilers do not find them in a product of
